@@ -1,0 +1,97 @@
+"""Every deliberate exception of the package.
+
+WsiPipelineError
+├── ConfigError                 a configuration or option that cannot be used
+├── SlideError                  something about one slide
+│   ├── SlideOpenError          the file is missing, unreadable or not a slide
+│   ├── MissingResolutionError  no µm/px, or an absurd one
+│   └── ReadError               pixels that should be there cannot be read
+├── TissueError                 the tissue mask cannot be made or used
+│   └── NoTissueError           nothing to classify (a result, "empty", for the pipeline)
+├── StainError                  stain vectors cannot be estimated
+├── ModelError                  a model folder that is incomplete, altered or does not fit
+├── DatasetError                a training set that cannot be used as asked
+└── StorageError                results that cannot be written or read
+    └── IncompleteRunError      an output folder without finished results
+
+Every class takes its positional arguments through ``super().__init__`` so that it survives pickling
+on its way from a Dask worker. The text says what was wrong, the value met and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class WsiPipelineError(Exception):
+    """Base of everything this package raises on purpose.
+
+    Parameters
+    ----------
+    problem : str
+        What was wrong, with the value met.
+    advice : str
+        What the user can do about it; may be empty.
+    """
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem, advice)
+
+    @property
+    def problem(self) -> str:
+        """What was wrong, with the value met."""
+        return str(self.args[0])
+
+    @property
+    def advice(self) -> str:
+        """What the user can do about it."""
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.advice}" if self.advice else self.problem
+
+
+class ConfigError(WsiPipelineError):
+    """A configuration or option that cannot be used."""
+
+
+class SlideError(WsiPipelineError):
+    """Something about one slide."""
+
+
+class SlideOpenError(SlideError):
+    """The file is missing, unreadable or not a slide."""
+
+
+class MissingResolutionError(SlideError):
+    """The slide states no µm/px, or one that cannot be true."""
+
+
+class ReadError(SlideError):
+    """Pixels that should be there cannot be read."""
+
+
+class TissueError(WsiPipelineError):
+    """The tissue mask cannot be made or used."""
+
+
+class NoTissueError(TissueError):
+    """There is nothing to classify."""
+
+
+class StainError(WsiPipelineError):
+    """Stain vectors cannot be estimated."""
+
+
+class ModelError(WsiPipelineError):
+    """A model folder that is incomplete, altered, or does not fit the data."""
+
+
+class DatasetError(WsiPipelineError):
+    """A training set that cannot be used as asked."""
+
+
+class StorageError(WsiPipelineError):
+    """Results that cannot be written or read."""
+
+
+class IncompleteRunError(StorageError):
+    """An output folder that holds no finished results."""
