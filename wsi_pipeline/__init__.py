@@ -1,3 +1,37 @@
-"""Delineate invasive ductal carcinoma on whole-slide images. Research use only."""
+"""Delineate invasive ductal carcinoma on whole-slide images. Research use only.
+
+>>> from wsi_pipeline import open_slide, run_slide, ProbabilityMap
+>>> result = run_slide("case.svs", "out/")  # doctest: +SKIP
+>>> map_ = ProbabilityMap.open(result.map_path)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsi_pipeline.errors import WsiPipelineError
+    from wsi_pipeline.pipeline import run_slide
+    from wsi_pipeline.probability import ProbabilityMap
+    from wsi_pipeline.slides import open_slide
+    from wsi_pipeline.slides.synthetic import make_demo_slide
 
 __version__ = "0.1.0"
+
+__all__ = ["ProbabilityMap", "WsiPipelineError", "make_demo_slide", "open_slide", "run_slide"]
+
+_HOMES = {
+    "ProbabilityMap": "wsi_pipeline.probability",
+    "WsiPipelineError": "wsi_pipeline.errors",
+    "make_demo_slide": "wsi_pipeline.slides.synthetic",
+    "open_slide": "wsi_pipeline.slides",
+    "run_slide": "wsi_pipeline.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that importing the package stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,27 @@
+"""The patch classifier: model folders, engines and devices."""
+
+from wsi_pipeline.classifier.card import (
+    DEFAULT_MODEL,
+    ModelCard,
+    bundled_folders,
+    find_model,
+    read_card,
+    sha256_of,
+)
+from wsi_pipeline.classifier.classifier import PatchClassifier, logit, predict_views, sigmoid
+from wsi_pipeline.classifier.loading import available_cores, load_classifier
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ModelCard",
+    "PatchClassifier",
+    "available_cores",
+    "bundled_folders",
+    "find_model",
+    "load_classifier",
+    "logit",
+    "predict_views",
+    "read_card",
+    "sha256_of",
+    "sigmoid",
+]

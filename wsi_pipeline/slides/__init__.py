@@ -1,0 +1,24 @@
+"""Open a slide, know its resolution, read it on the pixel grid of the model.
+
+Nothing here imports OpenSlide before a slide is opened.
+"""
+
+from wsi_pipeline.slides.array_reader import ArrayReader
+from wsi_pipeline.slides.canvas import ReadPlan, plan_read, read_canvas, read_overview
+from wsi_pipeline.slides.opening import SLIDE_SUFFIXES, open_slide
+from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo, SlideReader
+from wsi_pipeline.slides.resolution import require_mpp
+
+__all__ = [
+    "SLIDE_SUFFIXES",
+    "ArrayReader",
+    "Pyramid",
+    "ReadPlan",
+    "SlideInfo",
+    "SlideReader",
+    "open_slide",
+    "plan_read",
+    "read_canvas",
+    "read_overview",
+    "require_mpp",
+]

@@ -1,0 +1,14 @@
+"""From a thumbnail to the tissue mask of a slide, and quality flags of its patches."""
+
+from wsi_pipeline.tissue.area import area_fraction
+from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
+from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
+
+__all__ = [
+    "QualityFlag",
+    "TissueMask",
+    "TissueParameters",
+    "area_fraction",
+    "patch_flags",
+    "segment_tissue",
+]

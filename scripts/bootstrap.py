@@ -1,0 +1,164 @@
+"""Make the project's virtual environment, once, with the standard library alone.
+
+`.venv` gets the pinned packages of requirements.lock and the project itself, editable. A stamp in
+it says for what it was made: where the stamp fits there is nothing to do, where the set-up was cut
+off the environment is made anew, where the pins have changed they are installed over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+LOCK = ROOT / "requirements.lock"
+STAMP = VENV / "wsi_pipeline.stamp"
+UNFINISHED = "unfinished"
+OLDEST, NEWEST = (3, 11), (3, 13)  # TensorFlow as pinned has wheels for these
+SHOWN = ("Collecting ", "Installing ", "Successfully ", "ERROR")
+# What pip's output contains -> what to do; the first that fits
+ADVICE = (
+    (
+        ("NewConnectionError", "NameResolutionError", "ConnectTimeout", "Failed to establish"),
+        "The package index cannot be reached: this machine seems to be offline, and the set-up "
+        "needs the network once. Without it: on a machine of the same kind run 'pip download "
+        "--require-hashes -r requirements.lock -d wheels', bring the folder here, set "
+        "PIP_NO_INDEX=1 and PIP_FIND_LINKS=wheels (its full path), and run this script again.",
+    ),
+    (
+        ("DO NOT MATCH THE HASHES",),
+        "A package is not the one that was pinned. Do not go around this: find out what your "
+        "package index serves.",
+    ),
+    (
+        ("No space left",),
+        "The disk is full: the environment needs about 3 GB, and as much again while it is made.",
+    ),
+    (
+        ("No matching distribution",),
+        "A pinned package has no build for this Python and machine (64-bit Linux, macOS on Apple "
+        "silicon and Windows have them), or the index in use lacks it.",
+    ),
+)
+
+
+class SetupError(Exception):
+    """The environment cannot be made; the text says why and what to do."""
+
+
+def ensure_environment() -> Path:
+    """Return the Python of a complete `.venv`, making or repairing it where needed."""
+    wanted = _fingerprint()
+    stamp = STAMP.read_text() if STAMP.is_file() else ""
+    if stamp == wanted and PYTHON.exists():
+        return PYTHON
+    if stamp == UNFINISHED or not _is_usable(PYTHON, "pip"):
+        _create()
+    STAMP.write_text(UNFINISHED)
+    try:
+        _install()
+    except SetupError:
+        STAMP.unlink()  # pip gave up in good order: what is there can be built on
+        raise
+    STAMP.write_text(wanted)
+    return PYTHON
+
+
+def enter(setup_only: bool) -> Path:
+    """Run the set-up for a script; exit where it fails, or after it with `setup_only`."""
+    try:
+        python = ensure_environment()
+    except (SetupError, OSError) as error:
+        sys.exit(f"Set-up failed: {error}")
+    if setup_only:
+        print(f"Ready: {python}")
+        sys.exit(0)
+    return python
+
+
+def _fingerprint() -> str:
+    """Digest of what the environment depends on: the pins, and the folder that it points to."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for path in (LOCK, ROOT / "pyproject.toml"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _create() -> None:
+    python = _interpreter()
+    print(f"Making {VENV} with {python}", flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run([python, "-m", "venv", str(VENV)], check=False)
+    if made.returncode != 0 or not _is_usable(PYTHON, "pip"):
+        raise SetupError(
+            f"{python} could not make a virtual environment in {VENV}. On Debian and Ubuntu the "
+            "package python3-venv is missing; elsewhere see the message above."
+        )
+
+
+def _install() -> None:
+    print(f"Installing the packages of {LOCK.name} into {VENV} (a few minutes, once)", flush=True)
+    _pip("--require-hashes", "--only-binary=:all:", "-r", str(LOCK))
+    _pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def _interpreter() -> str:
+    """Return a Python that the pins support: this one, or else the newest on the PATH."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        # not sys.executable: the script may be run by the environment that is to be replaced
+        return str(getattr(sys, "_base_executable", sys.executable))
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found and _is_usable(Path(found), "venv"):
+            return found
+    raise SetupError(
+        f"the pinned packages need Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, "
+        f"this is {sys.version_info.major}.{sys.version_info.minor}, and the PATH has no other. "
+        "Install one of them and run this script with it."
+    )
+
+
+def _is_usable(python: Path, module: str) -> bool:
+    """Tell whether an interpreter starts, has the module and is of a supported version."""
+    probe = f"import sys, {module}; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
+    try:
+        return not subprocess.run(
+            [python, "-c", probe], capture_output=True, check=False
+        ).returncode
+    except OSError:
+        return False
+
+
+def _pip(*arguments: str) -> None:
+    """Run pip install, showing a line a package; on failure raise with what to do."""
+    options = ("--disable-pip-version-check", "--no-input", "--progress-bar=off")
+    lines: list[str] = []
+    with subprocess.Popen(
+        [str(PYTHON), "-m", "pip", "install", *options, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            lines.append(line)
+            if line.startswith(SHOWN):
+                print(f"  {line.split(' (from ')[0].rstrip()[:100]}", flush=True)
+    if pip.returncode != 0:
+        tail = "".join(f"    {line}" for line in lines[-8:])
+        raise SetupError(f"pip could not install the packages.\n{tail}{_advice(''.join(lines))}")
+
+
+def _advice(output: str) -> str:
+    """Return what to do about a failure of pip."""
+    for signs, advice in ADVICE:
+        if any(sign in output for sign in signs):
+            return advice
+    return "Mend what pip reports above, then run this script again."

@@ -1,0 +1,29 @@
+"""Fixtures that every room's tests may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.phantoms import Phantom, write_phantom
+from wsi_pipeline.geometry import Box, Size
+
+PhantomFactory = Callable[..., Phantom]
+
+
+@pytest.fixture
+def phantom_factory(tmp_path: Path) -> PhantomFactory:
+    """Write phantoms: 4096 x 3072 px at 1 µm/px with a hot box of 800 px, unless told otherwise."""
+
+    def make(name: str = "phantom.tif", **changes: Any) -> Phantom:
+        standard: dict[str, Any] = {
+            "size_l0": Size(4096, 3072),
+            "hot_box_l0": Box(1600, 800, 800, 800),
+            "mpp": 1.0,
+        }
+        return write_phantom(tmp_path / name, **(standard | changes))
+
+    return make

@@ -1,0 +1,35 @@
+"""What a run would do, slide by slide, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wsi_pipeline.archive.runner import is_finished
+from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.errors import WsiPipelineError
+from wsi_pipeline.pipeline import SlideJob, load_mask
+from wsi_pipeline.planning import plan_slide
+
+
+def describe(jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool) -> Iterator[str]:
+    """Yield a line a slide: what would be read and classified, or why it would fail."""
+    yield f"model {card.name}: patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px"
+    total = 0
+    for job in jobs:
+        if not overwrite and is_finished(job, card):
+            yield f"{job.slide_id}: finished before, would be skipped"
+            continue
+        try:
+            plan = plan_slide(job.source, job.config, card, load_mask(job))
+        except WsiPipelineError as error:
+            yield f"{job.slide_id}: would fail: {error}"
+            continue
+        total += plan.n_patches
+        rows, cols = plan.grid.shape
+        yield (
+            f"{job.slide_id}: {plan.n_patches} patches of a {rows} x {cols} grid in "
+            f"{len(plan.blocks)} blocks from level {plan.read_plan.level}, "
+            f"{plan.mpp.x:.4g} µm/px ({plan.info.mpp_source}), "
+            f"tissue {plan.tissue_mask.area_mm2:.1f} mm², results in {job.folder}"
+        )
+    yield f"{len(jobs)} slides, {total} patches; nothing was written"

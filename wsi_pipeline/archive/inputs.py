@@ -1,0 +1,157 @@
+"""From what the user names to the slides to do: files, folders, lists."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi_pipeline.errors import ConfigError, SlideOpenError
+from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.slides import SLIDE_SUFFIXES, open_slide
+
+
+@dataclass(frozen=True, slots=True)
+class SlideEntry:
+    """One slide that the user asked for."""
+
+    slide_id: str
+    """Unique in the run; a file's stem where that is unique."""
+    path: Path
+    mpp_override: Mpp | None = None
+    """From the slide list, µm/px."""
+
+
+def find_slides(inputs: Sequence[str | Path]) -> list[SlideEntry]:
+    """Return the slides named by files, folders (searched recursively) and CSV lists.
+
+    Raises
+    ------
+    ConfigError
+        Where an input does not exist, a folder holds no slide or a list cannot be used.
+    """
+    entries: list[SlideEntry] = []
+    for item in map(Path, inputs):
+        if item.is_dir():
+            entries.extend(_in_folder(item))
+        elif item.suffix.lower() == ".csv" and item.is_file():
+            entries.extend(read_slide_list(item))
+        elif item.exists():
+            entries.append(SlideEntry(item.stem, item.absolute()))
+        else:
+            raise ConfigError(f"there is no {item}", "Name slide files, folders or a CSV list")
+    return _unique(_once(entries))
+
+
+def read_slide_list(path: Path) -> list[SlideEntry]:
+    """Read a CSV list: columns `slide`, optional `mpp_x`, `mpp_y`, `id`, `skip`.
+
+    Relative paths count from the list's folder. Other columns (those of `scan`) are ignored. A row
+    whose `skip` is not empty is left out.
+
+    Raises
+    ------
+    ConfigError
+        Where a column is missing or a value makes no sense, with the line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            if "slide" not in (reader.fieldnames or ()):
+                raise ConfigError(
+                    f"{path} has no column 'slide' (columns: {reader.fieldnames})",
+                    "The first line names the columns: slide, mpp_x, mpp_y, id",
+                )
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"slide list {path} cannot be read: {error}") from error
+    return [
+        _list_entry(path, line, row)
+        for line, row in enumerate(rows, start=2)
+        if (row.get("slide") or "").strip() and not (row.get("skip") or "").strip()
+    ]
+
+
+def _list_entry(path: Path, line: int, row: dict[str, str]) -> SlideEntry:
+    slide = Path(row["slide"].strip())
+    slide = slide if slide.is_absolute() else path.parent / slide
+    x, y = (_list_mpp(path, line, row, name) for name in ("mpp_x", "mpp_y"))
+    override = Mpp(x or y or 1.0, y or x or 1.0) if x or y else None
+    slide_id = (row.get("id") or "").strip() or slide.stem
+    if slide_id in (".", "..") or any(c in slide_id for c in '/\\:*?"<>|'):
+        raise ConfigError(f"{path}, line {line}: id {slide_id!r} cannot be a folder's name")
+    return SlideEntry(slide_id, slide.absolute(), override)
+
+
+def _list_mpp(path: Path, line: int, row: dict[str, str], name: str) -> float | None:
+    text = (row.get(name) or "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 100:
+        raise ConfigError(f"{path}, line {line}: {name} is {text!r}", "Give µm/px, e.g. 0.25")
+    return value
+
+
+def _in_folder(folder: Path) -> list[SlideEntry]:
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SLIDE_SUFFIXES and path.is_file() and path.name[0] != "."
+    )
+    if not found:
+        raise ConfigError(
+            f"{folder} holds no slides", f"Looked for {', '.join(sorted(SLIDE_SUFFIXES))}"
+        )
+    return [SlideEntry(path.stem, path.absolute()) for path in _one_a_series(found)]
+
+
+def _one_a_series(paths: list[Path]) -> list[Path]:
+    """Keep one file of each DICOM series: any of them opens the whole slide."""
+    seen: set[tuple[Path, str]] = set()
+    kept = []
+    for path in paths:
+        if path.suffix.lower() == ".dcm":
+            try:
+                with open_slide(path) as reader:
+                    series = (path.parent, reader.info.quickhash)
+            except SlideOpenError:
+                series = (path.parent, path.name)  # fails, by name, when its turn comes
+            if series in seen:
+                continue
+            seen.add(series)
+        kept.append(path)
+    return kept
+
+
+def _once(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
+    """Drop files named twice; the first entry stands."""
+    seen: dict[Path, SlideEntry] = {}
+    for entry in entries:
+        seen.setdefault(entry.path, entry)
+    return list(seen.values())
+
+
+def _unique(entries: list[SlideEntry]) -> list[SlideEntry]:
+    """Make ids unique: equal stems get the names of their folders before them, then numbers.
+
+    Ids are compared without case, since they become folders on any file system.
+    """
+    counts = Counter(entry.slide_id.casefold() for entry in entries)
+    taken: set[str] = set()
+    unique = []
+    for entry in entries:
+        slide_id = entry.slide_id
+        if counts[slide_id.casefold()] > 1:
+            slide_id = f"{entry.path.parent.name}_{slide_id}"
+        number, name = 2, slide_id
+        while name.casefold() in taken:
+            name, number = f"{slide_id}_{number}", number + 1
+        taken.add(name.casefold())
+        unique.append(SlideEntry(name, entry.path, entry.mpp_override))
+    return unique

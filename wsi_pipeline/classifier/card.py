@@ -1,0 +1,207 @@
+"""The card of a model folder: what the weights expect, and the threshold to call IDC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from wsi_pipeline.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL: Final = "idc-compact"
+REQUIRED_KEYS: Final = ("name", "patch_size_px", "spacing_um_px", "class_names", "input_range")
+POSITIVE_WORDS: Final = ("idc", "invasive", "tumor", "tumour", "malignant", "cancer", "positive")
+OUTPUTS: Final = ("probability", "logit")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What stands in `model.json` beside the weights. The pipeline takes its scale from here."""
+
+    folder: Path
+    name: str
+    patch_size_px: int
+    """Side of a patch, px at `spacing_um_px`."""
+    spacing_um_px: float
+    """Resolution of the patches the model was trained on, µm/px."""
+    class_names: tuple[str, ...]
+    input_range: tuple[float, float]
+    """What intensities 0 and 255 become before the model sees them."""
+    sha256: str
+    """Of `model.keras`."""
+    architecture: str = ""
+    stain: str = "none"
+    """Stain normalization that the model was trained with."""
+    threshold: float = 0.5
+    """Calibrated probability from which a patch is called IDC."""
+    temperature: float = 1.0
+    """Divides the logit (Guo et al. 2017)."""
+    output: str = "probability"
+    """What the last layer gives: "probability" or "logit"."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """All of `model.json`, for display and for keys that the pipeline does not need."""
+
+    @property
+    def weights_path(self) -> Path:
+        """The Keras model."""
+        return self.folder / "model.keras"
+
+    @property
+    def litert_path(self) -> Path | None:
+        """The same network for LiteRT, where the folder has it."""
+        path = self.folder / "model.tflite"
+        return path if path.exists() else None
+
+    @property
+    def stain_reference_path(self) -> Path | None:
+        """Stain statistics of the training set, where the folder has them."""
+        path = self.folder / "stain_reference.json"
+        return path if path.exists() else None
+
+    @property
+    def positive_class(self) -> int:
+        """Index of IDC among the outputs of a model with one output a class."""
+        for index, name in enumerate(self.class_names):
+            if any(word in name.lower() for word in POSITIVE_WORDS) and "non" not in name.lower():
+                return index
+        return len(self.class_names) - 1
+
+
+def find_model(name_or_folder: str) -> ModelCard:
+    """Return the card of a bundled model or of a model folder.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such model, a file is missing or altered, or the card makes no sense.
+    """
+    bundled = bundled_folders()
+    if name_or_folder in bundled:
+        return read_card(bundled[name_or_folder])
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        raise ModelError(
+            f"there is no model {name_or_folder!r}: neither a bundled name nor a folder",
+            f"Bundled are {', '.join(sorted(bundled)) or 'none'}; or give a folder with model.keras "
+            "and model.json",
+        )
+    return read_card(folder)
+
+
+def bundled_folders() -> dict[str, Path]:
+    """Return the folders of the models inside the package by name."""
+    root = Path(str(files("wsi_pipeline.classifier").joinpath("models")))
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.json"))}
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read and check `model.json`; verify that the weights are those it names."""
+    for name in ("model.json", "model.keras"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"model folder {folder} has no {name}",
+                "A model folder needs model.keras and model.json",
+            )
+    try:
+        record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'model.json'} is not readable JSON: {error}") from error
+    missing = [key for key in REQUIRED_KEYS if key not in record]
+    if missing:
+        raise ModelError(
+            f"{folder / 'model.json'} lacks {', '.join(missing)}",
+            "Without them the pipeline cannot know at which scale the model works",
+        )
+    try:
+        card = _card(folder, record)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / 'model.json'} has a value of the wrong kind: {error}"
+        ) from error
+    _check_values(card)
+    _check_weights(card)
+    return card
+
+
+def _card(folder: Path, record: dict[str, Any]) -> ModelCard:
+    low, high = record["input_range"]
+    return ModelCard(
+        folder=folder,
+        name=str(record["name"]),
+        patch_size_px=int(record["patch_size_px"]),
+        spacing_um_px=float(record["spacing_um_px"]),
+        class_names=tuple(str(name) for name in record["class_names"]),
+        input_range=(float(low), float(high)),
+        sha256=str(record.get("sha256") or ""),
+        architecture=str(record.get("architecture", "")),
+        stain=_stain_name(record.get("stain")),
+        threshold=float(record.get("threshold", 0.5)),
+        temperature=float(record.get("temperature", 1.0) or 1.0),
+        output=str(record.get("output", "probability")),
+        record=record,
+    )
+
+
+def _stain_name(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("method")
+    return str(value or "none").lower()
+
+
+def _check_values(card: ModelCard) -> None:
+    where = card.folder / "model.json"
+    checks = (
+        (
+            card.patch_size_px > 0,
+            "patch_size_px",
+            card.patch_size_px,
+            "a positive number of pixels",
+        ),
+        (0.05 <= card.spacing_um_px <= 50, "spacing_um_px", card.spacing_um_px, "0.05 to 50 µm/px"),
+        (0 < card.threshold < 1, "threshold", card.threshold, "between 0 and 1"),
+        (card.temperature > 0, "temperature", card.temperature, "positive"),
+        (len(card.class_names) in (1, 2), "class_names", card.class_names, "one or two classes"),
+        (card.input_range[0] < card.input_range[1], "input_range", card.input_range, "[low, high]"),
+        (card.output in OUTPUTS, "output", card.output, " or ".join(OUTPUTS)),
+    )
+    for holds, key, value, expected in checks:
+        if not holds:
+            raise ModelError(f"{where}: {key} is {value}, expected {expected}")
+
+
+def _check_weights(card: ModelCard) -> None:
+    found = sha256_of(card.weights_path)
+    if not card.sha256:
+        logger.warning("%s states no sha256: the weights are not verified", card.folder)
+    elif card.sha256 != found:
+        raise ModelError(
+            f"{card.weights_path} is not the file its card names (sha256 {found[:12]}…, card "
+            f"{card.sha256[:12]}…)",
+            "Copy the model folder again, or correct the card if you changed the weights on purpose",
+        )
+    litert = card.litert_path
+    stated = card.record.get("litert_sha256")
+    if litert is not None and stated != sha256_of(litert):
+        raise ModelError(
+            f"{litert} does not match litert_sha256 of its card",
+            "Delete model.tflite to use the Keras model, or make the folder again",
+        )
+
+
+@cache
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, remembered while size and time stay."""
+    stat = path.stat()
+    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)

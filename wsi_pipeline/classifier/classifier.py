@@ -1,0 +1,93 @@
+"""The port: patches in, calibrated probabilities out; and the views of test-time augmentation."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.classifier.card import ModelCard
+from wsi_pipeline.geometry import FloatArray, RgbArray
+
+LIMIT: Final = 1e-7
+"""Probabilities are kept this far from 0 and 1 where a logit is taken."""
+
+
+class PatchClassifier(Protocol):
+    """A loaded model. The result for a patch does not depend on its batch, order or neighbors."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model expects."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs and by what, in words for the record."""
+        ...
+
+    def predict(self, patches: RgbArray) -> FloatArray:
+        """Return the calibrated probability of IDC of each patch.
+
+        Parameters
+        ----------
+        patches : ndarray of uint8, shape (N, side, side, 3)
+
+        Returns
+        -------
+        ndarray of float32, shape (N,)
+        """
+        ...
+
+
+def logit(probabilities: FloatArray) -> FloatArray:
+    """Return the log-odds, float32, finite."""
+    p = np.clip(probabilities.astype(np.float64), LIMIT, 1 - LIMIT)
+    return (np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Return probabilities from log-odds, float32."""
+    return (0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
+
+
+def calibrated(outputs: NDArray[np.floating], card: ModelCard) -> FloatArray:
+    """Return the probability of IDC from what the model's last layer gives.
+
+    One output a patch, or one a class; probabilities or logits, as the card says.
+    """
+    values = outputs.reshape(len(outputs), -1).astype(np.float32)
+    if values.shape[1] == 1:
+        logits = values[:, 0] if card.output == "logit" else logit(values[:, 0])
+    else:
+        positive = values[:, card.positive_class]
+        other = values.sum(1) - positive
+        logits = positive - other if card.output == "logit" else logit(positive)
+    if card.temperature == 1.0 and card.output == "probability":
+        return values[:, 0 if values.shape[1] == 1 else card.positive_class]
+    return sigmoid(logits / np.float32(card.temperature))
+
+
+def dihedral_views(patches: RgbArray) -> list[RgbArray]:
+    """Return the eight flips and quarter turns of (N, side, side, 3)."""
+    transposed = patches.transpose(0, 2, 1, 3)
+    return [
+        np.ascontiguousarray(base[:, ::y, ::x])
+        for base in (patches, transposed)
+        for y in (1, -1)
+        for x in (1, -1)
+    ]
+
+
+def predict_views(classifier: PatchClassifier, patches: RgbArray) -> tuple[FloatArray, FloatArray]:
+    """Return the sigmoid of the mean logit over the eight views, and the spread.
+
+    Returns
+    -------
+    probability : ndarray of float32, shape (N,)
+    spread : ndarray of float32, shape (N,)
+        Standard deviation of the probability over the views.
+    """
+    views = np.stack([classifier.predict(view) for view in dihedral_views(patches)])
+    return sigmoid(logit(views).mean(0)), views.std(0).astype(np.float32)

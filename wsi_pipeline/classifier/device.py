@@ -1,0 +1,39 @@
+"""Which device there is. The only file that speaks to a backend of Keras by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def has_nvidia_device() -> bool:
+    """Return whether the operating system shows an NVIDIA GPU; costs no import of a framework."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Path("/dev/nvidia0").exists() and visible not in ("", "-1")
+
+
+def gpu_name() -> str | None:
+    """Return the name of the GPU that the Keras backend sees, None where it sees none.
+
+    On TensorFlow the GPU's memory is left to grow, as other programs may share the card.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gpus = [d for d in jax.devices() if d.platform in ("gpu", "cuda")]
+        return str(gpus[0].device_kind) if gpus else None
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return str(details.get("device_name", gpus[0].name))

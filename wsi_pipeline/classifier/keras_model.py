@@ -1,0 +1,113 @@
+"""The Keras engine: any model folder, any Keras backend, on a GPU where there is one."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import keras
+import numpy as np
+
+from wsi_pipeline.classifier.card import ModelCard
+from wsi_pipeline.classifier.classifier import calibrated
+from wsi_pipeline.errors import ModelError
+from wsi_pipeline.geometry import FloatArray, RgbArray
+
+
+class KerasClassifier:
+    """The network of `model.keras`. One owner at a time; safe between threads.
+
+    Parameters
+    ----------
+    card : ModelCard
+    batch_size : int
+        Every call of the compiled function has this many patches; the last is padded.
+    device : str
+        In words, for the record.
+    mixed_precision : bool
+        Compute in half precision where the device gains from it; the output stays float32.
+    """
+
+    def __init__(
+        self, card: ModelCard, *, batch_size: int, device: str, mixed_precision: bool = False
+    ) -> None:
+        self._card, self._batch_size, self._lock = card, batch_size, threading.Lock()
+        self._device = f"{device}, Keras on {keras.backend.backend()}"
+        model = load_keras_model(card)
+        if mixed_precision:
+            model = _in_half_precision(model)
+            self._device += ", mixed precision"
+        # XLA compiles for seconds and gains nothing on the CPU for networks of this size.
+        model.compile(jit_compile=False)
+        self._model = model
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model expects."""
+        return self._card
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self._device
+
+    def predict(self, patches: RgbArray) -> FloatArray:
+        """Return the calibrated probability of each patch, float32 (N,)."""
+        if not len(patches):
+            return np.empty(0, np.float32)
+        low, high = self._card.input_range
+        outputs = []
+        with self._lock:
+            for start in range(0, len(patches), self._batch_size):
+                batch = np.zeros((self._batch_size, *patches.shape[1:]), np.float32)
+                part = patches[start : start + self._batch_size]
+                batch[: len(part)] = part
+                batch = batch * np.float32((high - low) / 255.0) + np.float32(low)
+                outputs.append(np.asarray(self._model.predict_on_batch(batch))[: len(part)])
+        return calibrated(np.concatenate(outputs), self._card)
+
+
+def load_keras_model(card: ModelCard) -> keras.Model:
+    """Load `model.keras` in safe mode (no code of the file runs) and check that it fits its card.
+
+    Raises
+    ------
+    ModelError
+        Where the file cannot be loaded or its input or output is not what the card says.
+    """
+    try:
+        model = keras.models.load_model(card.weights_path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises a dozen kinds here
+        raise ModelError(
+            f"{card.weights_path} cannot be loaded: {str(error).splitlines()[0][:300]}",
+            "It must be a Keras 3 file made of Keras layers only (no Lambda, no custom code)",
+        ) from error
+    side, shape = card.patch_size_px, tuple(model.input_shape)
+    if len(shape) != 4 or shape[3] != 3 or shape[1] not in (side, None):
+        raise ModelError(
+            f"{card.name} takes input {shape}, its card says patches of {side} x {side} RGB",
+            "patch_size_px in model.json must be the side the network was built for",
+        )
+    n_outputs = int(np.prod([n or 1 for n in model.output_shape[1:]]))
+    if n_outputs not in (1, len(card.class_names)):
+        raise ModelError(
+            f"{card.name} gives {n_outputs} numbers a patch, its card names "
+            f"{len(card.class_names)} classes",
+            "Give one name an output, in order, in class_names",
+        )
+    return model
+
+
+def _in_half_precision(model: keras.Model) -> keras.Model:
+    """Return the same network computing in bfloat16, its last layer in float32."""
+    last = model.layers[-1].name
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if layer.name != last and not isinstance(layer, keras.layers.InputLayer):
+            config["dtype"] = "mixed_bfloat16"
+        return layer.__class__.from_config(config)
+
+    twin = keras.models.clone_model(model, clone_function=clone)
+    twin.set_weights(model.get_weights())
+    return twin

@@ -1,0 +1,36 @@
+"""`wsi-pipeline models`: list and describe models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from wsi_pipeline.classifier import DEFAULT_MODEL, bundled_folders, find_model
+from wsi_pipeline.cli.main import EXIT_DONE
+
+SHOWN_METRICS = ("auc", "balanced_accuracy", "f1", "ece")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "model", nargs="?", metavar="NAME_OR_DIR", help="describe this one; default: list all"
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the models, or one card in full."""
+    if options.model:
+        print(json.dumps(find_model(options.model).record, indent=2))
+        return EXIT_DONE
+    for name in bundled_folders():
+        card = find_model(name)
+        default = " (default)" if name == DEFAULT_MODEL else ""
+        print(f"{name}{default}: {card.architecture}, sha256 {card.sha256[:12]}")
+        print(f"  patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px")
+        print(f"  stain {card.stain}, threshold {card.threshold:.3f}")
+        metrics = card.record.get("metrics", {})
+        figures = [f"{key} {metrics[key]:.3f}" for key in SHOWN_METRICS if key in metrics]
+        if figures:
+            print(f"  validation patients: {', '.join(figures)}")
+    return EXIT_DONE

@@ -1,0 +1,229 @@
+"""Configuration: YAML files and options, checked once, frozen afterwards."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wsi_pipeline.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+class SlideSection(Section):
+    """How slides are read."""
+
+    mpp: Positive | None = None
+    """µm/px for slides that state none; a slide's own plausible value stands."""
+    apply_icc: bool = False
+    """Convert to sRGB by the scanner's ICC profile. The bundled model was trained without."""
+    max_lost_share: Share = 0.1
+    """A slide fails when a larger share of its patches cannot be read."""
+
+
+class TissueSection(Section):
+    """Which cells are classified."""
+
+    mask_um_px: Annotated[float, Field(gt=0, le=100)] = 16.0
+    """Resolution of the thumbnail that the tissue mask is made from, µm/px."""
+    min_tissue_share: Share = 0.1
+    """A patch is classified from this tissue fraction on."""
+    min_part_mm2: Annotated[float, Field(ge=0)] = 0.01
+    """Smaller pieces of tissue are specks."""
+    max_hole_mm2: Annotated[float, Field(ge=0)] = 0.05
+    """Smaller holes belong to the tissue (ducts, vessels, fat)."""
+
+
+class TilingSection(Section):
+    """The grid."""
+
+    stride_px: Annotated[int, Field(gt=0)] | None = None
+    """Step between patches at the model's µm/px; a divisor of the patch side. Default: the patch
+    side (no overlap)."""
+
+
+class StainSection(Section):
+    """Stain normalization."""
+
+    method: Literal["none", "reinhard", "macenko", "vahadane"] | None = None
+    """Default: what the model was trained with."""
+
+
+class InferenceSection(Section):
+    """How patches are classified."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    batch_size: Annotated[int, Field(gt=0)] | None = None
+    """Patches a call on Keras; default 1024 on a GPU, 64 on the CPU."""
+    tta: bool = False
+    """Average eight flips and turns; adds the array `uncertainty`, costs eight times as much."""
+    context: bool = True
+    """Refine the map by each cell's neighbors where the model folder brings the means for it."""
+
+
+class RegionsSection(Section):
+    """From the map to regions."""
+
+    threshold: Share | None = None
+    """Probability from which a cell is called IDC; default: the model's."""
+    low_share: Share = 0.8
+    """A region extends to connected cells above this share of the threshold (hysteresis)."""
+    smoothing_cells: Annotated[float, Field(ge=0, le=5)] = 0.4
+    """Sigma of the smoothing before thresholding, in cells."""
+    min_area_mm2: Annotated[float, Field(ge=0)] = 0.0
+    """Smaller regions are dropped."""
+
+
+class RenderSection(Section):
+    """The pictures."""
+
+    um_px: Positive = 16.0
+    """Resolution of overlay and heatmap, µm per picture px; finer for small slides."""
+    colormap: str = "inferno"
+    """A perceptually uniform matplotlib color map; the limits are always 0 and 1."""
+    opacity: Share = 0.6
+    """Of the map over the slide."""
+
+
+class ExecutionSection(Section):
+    """Where the work is done."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Reading threads; 0 = all cores."""
+    block_px: Annotated[int, Field(ge=256, le=8192)] = 2048
+    """Side of what one task reads, px of the pyramid level read."""
+    scheduler: str | None = None
+    """Address of a running Dask scheduler, e.g. tcp://host:8786."""
+    slurm: dict[str, Any] | None = None
+    """Arguments of dask_jobqueue.SLURMCluster; `jobs` is the number of jobs."""
+
+
+class Config(Section):
+    """Everything a run depends on beside the slides."""
+
+    model: str = "idc-compact"
+    """Bundled name or folder of the model."""
+    outputs: Literal["all", "map"] = "all"
+    """ "map" writes probability.zarr and status.json only."""
+    slide: SlideSection = SlideSection()
+    tissue: TissueSection = TissueSection()
+    tiling: TilingSection = TilingSection()
+    stain: StainSection = StainSection()
+    inference: InferenceSection = InferenceSection()
+    regions: RegionsSection = RegionsSection()
+    render: RenderSection = RenderSection()
+    execution: ExecutionSection = ExecutionSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_sections(cls, values: Any) -> Any:
+        """Let a section whose keys are all commented out stand in a file."""
+        if isinstance(values, dict):
+            return {key: value for key, value in values.items() if value is not None}
+        return values
+
+    def map_sha256(self, model_sha256: str) -> str:
+        """Return the sha256 of what the numbers of a map depend on; not of how they are computed."""
+        record = self.model_dump(include={"slide", "tissue", "tiling", "stain"})
+        record["slide"].pop("max_lost_share")
+        record["views"] = {"tta": self.inference.tta, "context": self.inference.context}
+        record["model"] = model_sha256
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a configuration file and lay options over it.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A YAML file; none means the built-in defaults.
+    overrides : mapping, optional
+        Nested values that stand above the file; None values are skipped.
+
+    Raises
+    ------
+    ConfigError
+        Where the file cannot be read, a key is unknown (the nearest known one is named) or a value
+        is out of range.
+    """
+    values = _read_yaml(path) if path else {}
+    _lay_over(values, overrides or {})
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _config_error(error, str(path) if path else "the options") from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"configuration {path} cannot be read ({error.strerror})", "Check the path"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} is not YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"configuration {path} holds {type(values).__name__}, not keys and values",
+            "See configs/default.yaml",
+        )
+    return values
+
+
+def _lay_over(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key) or {}, dict):
+            section = values.get(key) or {}
+            _lay_over(section, value)
+            if section:
+                values[key] = section
+        elif value is not None:
+            values[key] = value
+
+
+def _config_error(error: ValidationError, where: str) -> ConfigError:
+    problems = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(item["loc"][:-1])
+            nearest = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.4)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            problems.append(f"unknown key {place}; {hint}")
+        else:
+            problems.append(f"{place} is {item['input']!r}: {item['msg']}")
+    return ConfigError(
+        f"{where}: {'; '.join(problems)}",
+        "Every key stands with its meaning in configs/default.yaml",
+    )
+
+
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of a section of the configuration."""
+    model: type[BaseModel] = Config
+    for name in section:
+        annotation = model.model_fields[str(name)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,80 @@
+"""The formats of the `export` command, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.export.csv import write_csv
+from wsi_pipeline.export.dicom import write_parametric_map, write_segmentation
+from wsi_pipeline.export.geojson import write_geojson, write_tiles_geojson
+from wsi_pipeline.export.ome_tiff import write_probability_tiff, write_rendering_tiff
+from wsi_pipeline.export.xml import write_aperio_xml
+from wsi_pipeline.probability import ProbabilityMap, write_map
+from wsi_pipeline.regions import Regions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportSource:
+    """What the formats are made of."""
+
+    map_: ProbabilityMap
+    regions: Regions
+    cell_rgb: NDArray[np.uint8]
+    """Color of each cell for renderings, shape (rows, cols, 3)."""
+    slide_path: Path
+    """The slide itself, needed by the DICOM formats alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How one format is written."""
+
+    file_name: str
+    write: Callable[[ExportSource, Path], None]
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "geojson": Format("regions.geojson", lambda s, p: write_geojson(s.map_, s.regions, p)),
+    "geojson-tiles": Format("tiles.geojson.gz", lambda s, p: write_tiles_geojson(s.map_, p)),
+    "csv": Format("patches.csv", lambda s, p: write_csv(s.map_, p)),
+    "ome-tiff": Format("probability.ome.tif", lambda s, p: write_probability_tiff(s.map_, p)),
+    "ome-tiff-rgb": Format(
+        "rendering.ome.tif", lambda s, p: write_rendering_tiff(s.map_, s.cell_rgb, p)
+    ),
+    "ome-zarr-0.5": Format("probability.ome.zarr", lambda s, p: write_map(s.map_, p, ngff="0.5")),
+    "aperio-xml": Format("regions.xml", lambda s, p: write_aperio_xml(s.map_, s.regions, p)),
+    "dicom-seg": Format(
+        "segmentation.dcm", lambda s, p: write_segmentation(s.map_, s.slide_path, p)
+    ),
+    "dicom-pm": Format(
+        "parametric_map.dcm", lambda s, p: write_parametric_map(s.map_, s.slide_path, p)
+    ),
+}
+"""Every format that `export --to` takes."""
+
+
+def export_to(format_name: str, source: ExportSource, folder: Path) -> Path:
+    """Write one format into a folder and return the file's path.
+
+    Raises
+    ------
+    ConfigError
+        Where the format is unknown or needs a package that is not installed.
+    SlideError
+        Where a DICOM format is asked for a slide that is not DICOM.
+    StorageError
+        Where the file cannot be written.
+    """
+    if format_name not in FORMATS:
+        raise ConfigError(f"no export format is called {format_name!r}", f"There are {[*FORMATS]}")
+    chosen = FORMATS[format_name]
+    path = folder / chosen.file_name
+    chosen.write(source, path)
+    return path

@@ -1,0 +1,98 @@
+"""Networks by name. Each takes uint8-range RGB patches and returns the probability of IDC, (N, 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from wsi_pipeline.errors import ConfigError
+
+
+def compact_residual(
+    patch_px: int,
+    *,
+    widths: tuple[int, ...] = (32, 64, 128),
+    depths: tuple[int, ...] = (1, 2, 2),
+    stem: int = 16,
+    dropout: float = 0.3,
+) -> keras.Model:
+    """Return a small residual network for patches of a few dozen pixels (He et al. 2016).
+
+    A stem at full resolution, as nuclei are one or two pixels wide at 8 µm/px, then one stage a
+    halving. The mean and the maximum of the last stage are classified together: a small focus in a
+    patch of stroma must not be averaged away.
+
+    Parameters
+    ----------
+    patch_px : int
+        Side of a patch.
+    widths, depths : tuple of int
+        Channels and residual blocks of each stage.
+    stem : int
+        Channels of the stem.
+    dropout : float
+        Share dropped before the last layer.
+    """
+    inputs = keras.Input((patch_px, patch_px, 3), dtype="float32", name="patch")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="to_unit_range")(inputs)
+    x = _convolution(x, stem, name="stem")
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), 1):
+        for block in range(1, depth + 1):
+            stride = 2 if block == 1 else 1
+            x = _residual_block(x, width, stride, name=f"stage{stage}_block{block}")
+    mean = layers.GlobalAveragePooling2D(name="mean")(x)
+    largest = layers.GlobalMaxPooling2D(name="largest")(x)
+    x = layers.Concatenate(name="features")([mean, largest])
+    x = layers.Dropout(dropout, name="dropout")(x)
+    outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="compact_residual")
+
+
+def _convolution(
+    x: Any, width: int, *, name: str, size: int = 3, stride: int = 1, activate: bool = True
+) -> Any:
+    x = layers.Conv2D(
+        width,
+        size,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = layers.BatchNormalization(momentum=0.98, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if activate else x
+
+
+def _residual_block(x: Any, width: int, stride: int, *, name: str) -> Any:
+    shortcut = x
+    if stride > 1:
+        shortcut = layers.AveragePooling2D(stride, padding="same", name=f"{name}_pool")(shortcut)
+    if shortcut.shape[-1] != width:
+        shortcut = _convolution(shortcut, width, size=1, activate=False, name=f"{name}_shortcut")
+    x = _convolution(x, width, stride=stride, name=f"{name}_a")
+    x = _convolution(x, width, activate=False, name=f"{name}_b")
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, x]))
+
+
+ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {"compact-residual": compact_residual}
+"""Network builders by the name that `--architecture` takes; each takes the patch side in pixels."""
+
+
+def build(name: str, patch_px: int) -> keras.Model:
+    """Return a new network.
+
+    Raises
+    ------
+    ConfigError
+        Where no architecture has this name.
+    """
+    if name not in ARCHITECTURES:
+        raise ConfigError(
+            f"there is no architecture {name!r}",
+            f"Choose one of {', '.join(sorted(ARCHITECTURES))}",
+        )
+    return ARCHITECTURES[name](patch_px)

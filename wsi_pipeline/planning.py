@@ -1,0 +1,270 @@
+"""Everything that is decided about a slide before a pixel of a block is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from wsi_pipeline.classifier import DEFAULT_MODEL, ModelCard, find_model
+from wsi_pipeline.config import Config
+from wsi_pipeline.errors import ModelError, ReadError
+from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp, RgbArray
+from wsi_pipeline.slides import (
+    ReadPlan,
+    SlideInfo,
+    SlideReader,
+    open_slide,
+    plan_read,
+    read_canvas,
+    require_mpp,
+)
+from wsi_pipeline.stain import StainHealth, StainNormalizer, StainReference, fit_with_fallback
+from wsi_pipeline.tiling import Block, TileGrid
+from wsi_pipeline.tissue import TissueMask, TissueParameters, area_fraction, segment_tissue
+
+STAIN_PATCHES = 100
+"""Patches whose pixels the stain is fitted on."""
+STAIN_PIXELS = 200_000
+LARGEST_BLOCK_PX = 4096
+"""What one task reads at most where a single patch is large, px of the level read."""
+THUMBNAIL_BLOCK_PX = 1024
+"""Side of the boxes in which a thumbnail is read, thumbnail px."""
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideSource:
+    """How to open a slide: plain data that goes to workers."""
+
+    path: Path
+    mpp: float | None = None
+    """For slides that state none, µm/px."""
+    mpp_override: Mpp | None = None
+    """Stands above what the slide states."""
+    apply_icc: bool = False
+
+    def open(self) -> SlideReader:
+        """Open the slide anew; the caller closes it."""
+        return open_slide(
+            self.path, mpp=self.mpp, mpp_override=self.mpp_override, apply_icc=self.apply_icc
+        )
+
+    def open_shared(self) -> SlideReader:
+        """Return the reader that all threads of this process share; nobody closes it."""
+        return _shared_reader(self)
+
+
+@lru_cache(maxsize=4)
+def _shared_reader(source: SlideSource) -> SlideReader:
+    # A reader that falls out of the cache closes with its last user.
+    return source.open()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thumbnail:
+    """A picture of the scanned bounds."""
+
+    rgb: RgbArray
+    """uint8, shape (H, W, 3)."""
+    um_px: float
+    """µm per picture px along both axes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlidePlan:
+    """What will be read and classified."""
+
+    source: SlideSource
+    info: SlideInfo
+    mpp: Mpp
+    bounds_l0: Box
+    grid: TileGrid
+    read_plan: ReadPlan
+    tissue_mask: TissueMask
+    thumbnail: Thumbnail
+    """What the mask was made from."""
+    tissue: FloatArray
+    """float32, shape (rows, cols): tissue fraction of each cell."""
+    keep: BoolMask
+    """bool, shape of the patch positions: True = classify."""
+    blocks: tuple[Block, ...]
+    """Those that hold a kept patch; no other is read."""
+    block_side: int
+    """Patches along a side of a block."""
+
+    @property
+    def n_patches(self) -> int:
+        """Patches to classify."""
+        return int(self.keep.sum())
+
+
+def plan_slide(
+    source: SlideSource, config: Config, card: ModelCard, user_mask: TissueMask | None = None
+) -> SlidePlan:
+    """Open a slide, find its tissue and decide what to read.
+
+    Raises
+    ------
+    SlideError
+        Where the slide cannot be opened, has no usable µm/px, or is coarser than the model needs.
+    ConfigError
+        Where the stride does not fit the model's patch.
+    """
+    reader = source.open_shared()
+    mpp = require_mpp(reader.info)
+    bounds = reader.pyramid.bounds_l0
+    grid = TileGrid.cover(
+        bounds,
+        mpp,
+        patch_px=card.patch_size_px,
+        stride_px=config.tiling.stride_px or card.patch_size_px,
+        spacing_um_px=card.spacing_um_px,
+    )
+    read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
+    thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
+    mask = user_mask or find_tissue(thumbnail, config, reader.info.background_rgb)
+    keep = tissue_fraction(mask, grid, patches=True) >= max(config.tissue.min_tissue_share, 1e-6)
+    side = block_side(read_plan, grid, config.execution.block_px)
+    return SlidePlan(
+        source=source,
+        info=reader.info,
+        mpp=mpp,
+        bounds_l0=bounds,
+        grid=grid,
+        read_plan=read_plan,
+        tissue_mask=mask,
+        thumbnail=thumbnail,
+        tissue=tissue_fraction(mask, grid, patches=False),
+        keep=keep,
+        blocks=tuple(block for block in grid.blocks(side) if _within(keep, block).any()),
+        block_side=side,
+    )
+
+
+def fit_stain(
+    plan: SlidePlan, method: str, reference: StainReference
+) -> tuple[StainNormalizer, StainHealth]:
+    """Fit stain normalization once for the slide, on pooled tissue pixels.
+
+    Pixels are read at the model's µm/px from patches spread over the slide, since averaging mixes
+    the stains. Where no normalization is asked for, the thumbnail's pixels are looked at instead:
+    the record then says what the stain is like, at no cost.
+    """
+    pixels = plan.thumbnail.rgb[plan.tissue_mask.mask] if method == "none" else _sample(plan)
+    if len(pixels) > STAIN_PIXELS:
+        chosen = np.random.default_rng(0).choice(len(pixels), STAIN_PIXELS, replace=False)
+        pixels = pixels[np.sort(chosen)]
+    return fit_with_fallback(pixels, method, reference, glass_rgb=plan.tissue_mask.glass_rgb)
+
+
+def stain_reference(card: ModelCard) -> StainReference:
+    """Return what stains are normalized to: the model's training set, else the bundled model's."""
+    path = card.stain_reference_path or find_model(DEFAULT_MODEL).stain_reference_path
+    if path is None:
+        raise ModelError(
+            f"model {card.name} brings no stain_reference.json", "Use --stain none with this model"
+        )
+    return StainReference.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _sample(plan: SlidePlan) -> RgbArray:
+    """Return the pixels of some kept patches, spread evenly, uint8 (N, 3)."""
+    reader, side = plan.source.open_shared(), plan.grid.patch_px
+    rows, cols = np.nonzero(plan.keep)
+    places = np.unique(np.linspace(0, len(rows) - 1, min(STAIN_PATCHES, len(rows))).astype(int))
+    parts = []
+    for place in places:
+        stride = plan.grid.stride_px
+        box = Box(int(cols[place]) * stride, int(rows[place]) * stride, side, side)
+        try:
+            parts.append(read_canvas(reader, plan.read_plan, box).reshape(-1, 3))
+        except ReadError as error:
+            logger.warning("left out of the stain fit: %s", error)
+    return np.concatenate(parts) if parts else np.empty((0, 3), np.uint8)
+
+
+def read_thumbnail(reader: SlideReader, mpp: Mpp, um_px: float) -> Thumbnail:
+    """Read the scanned bounds at `um_px`, or at the slide's own resolution where that is coarser."""
+    um_px = max(um_px, mpp.x, mpp.y)
+    bounds = reader.pyramid.bounds_l0
+    plan = plan_read(reader.pyramid, mpp, um_px, (bounds.x, bounds.y))
+    width = max(1, round(bounds.width * mpp.x / um_px))
+    height = max(1, round(bounds.height * mpp.y / um_px))
+    rgb = np.empty((height, width, 3), np.uint8)
+    side = max(64, min(THUMBNAIL_BLOCK_PX, int(LARGEST_BLOCK_PX / max(plan.ratio))))
+    for y in range(0, height, side):
+        for x in range(0, width, side):
+            box = Box(x, y, min(side, width - x), min(side, height - y))
+            rgb[y : box.bottom, x : box.right] = read_canvas(reader, plan, box)
+    return Thumbnail(rgb, um_px)
+
+
+def find_tissue(
+    thumbnail: Thumbnail, config: Config, background_rgb: tuple[int, int, int]
+) -> TissueMask:
+    """Return the tissue mask in the thumbnail's frame."""
+    parameters = TissueParameters(
+        min_tissue_um2=config.tissue.min_part_mm2 * 1e6,
+        max_hole_um2=config.tissue.max_hole_mm2 * 1e6,
+    )
+    return segment_tissue(
+        thumbnail.rgb,
+        um_px=(thumbnail.um_px, thumbnail.um_px),
+        background_rgb=background_rgb,
+        parameters=parameters,
+    )
+
+
+def tissue_fraction(mask: TissueMask, grid: TileGrid, *, patches: bool) -> FloatArray:
+    """Return the tissue fraction of every cell, or of every patch position, float32."""
+    rows, cols = grid.patch_shape if patches else grid.shape
+    side_um = grid.spacing_um_px * (grid.patch_px if patches else grid.stride_px)
+    step_um = grid.spacing_um_px * grid.stride_px
+    x, y = np.arange(cols) * step_um / mask.um_px[0], np.arange(rows) * step_um / mask.um_px[1]
+    return area_fraction(
+        mask.mask,
+        x_start=x,
+        x_stop=x + side_um / mask.um_px[0],
+        y_start=y,
+        y_stop=y + side_um / mask.um_px[1],
+    )
+
+
+def block_side(read_plan: ReadPlan, grid: TileGrid, block_px: int) -> int:
+    """Return the patches along a side of a block so that a task reads about `block_px` level px."""
+    ratio = max(read_plan.ratio)
+
+    def fitting(side_px: float) -> int:
+        return 1 + int((side_px / ratio - grid.patch_px) / grid.stride_px)
+
+    return max(1, fitting(block_px), min(2, fitting(LARGEST_BLOCK_PX)))
+
+
+def kept_in(keep: BoolMask, block: Block) -> tuple[Block, BoolMask] | None:
+    """Return the smallest block around the kept patches of a block, and its part of `keep`."""
+    within = _within(keep, block)
+    if not within.any():
+        return None
+    rows, cols = np.flatnonzero(within.any(1)), np.flatnonzero(within.any(0))
+    top, left = int(rows[0]), int(cols[0])
+    n_rows, n_cols = int(rows[-1]) - top + 1, int(cols[-1]) - left + 1
+    inner = Block(block.row + top, block.col + left, n_rows, n_cols)
+    return inner, within[top : top + n_rows, left : left + n_cols]
+
+
+def overlay_um_px(plan: SlidePlan, wanted_um_px: float, min_side_px: int = 1200) -> float:
+    """Return the resolution of the pictures: as wanted, finer where the slide is small."""
+    extent_um = max(plan.bounds_l0.width * plan.mpp.x, plan.bounds_l0.height * plan.mpp.y)
+    finest = max(plan.mpp.x, plan.mpp.y)
+    return max(finest, min(wanted_um_px, extent_um / min_side_px))
+
+
+def _within(keep: BoolMask, block: Block) -> BoolMask:
+    return keep[block.row : block.row + block.n_rows, block.col : block.col + block.n_cols]

@@ -1,0 +1,161 @@
+"""The map as colors, and laid over the slide: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray, Size
+from wsi_pipeline.probability.map import ProbabilityMap
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+RgbaArray = NDArray[np.uint8]
+"""uint8, shape (H, W, 4), alpha not premultiplied."""
+
+TISSUE_FRACTION_SHOWN: Final = 0.05
+"""A cell that was not classified is hatched where at least this share of it is tissue."""
+
+_HATCH_PERIOD_PX: Final = 9
+_HATCH_RGBA: Final = (80, 80, 80, 120)
+_TABLE_SIZE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """How a probability becomes a color on the slide. The same for every slide: no rescaling."""
+
+    colormap: str = "viridis"
+    """A matplotlib name. The limits are always 0 and 1."""
+    opacity: float = 0.6
+    """Of the color at probability 1; it falls in proportion to 0, where the slide shows bare."""
+
+    def __post_init__(self) -> None:
+        if self.colormap not in mpl.colormaps:
+            raise ConfigError(
+                f"no color map is called {self.colormap!r}",
+                "Perceptual ones are viridis, cividis, magma, inferno and plasma",
+            )
+        if not 0 < self.opacity <= 1:
+            raise ConfigError(f"opacity {self.opacity} is not within 0 to 1", "Give e.g. 0.6")
+
+    def opaque(self, probability: FloatArray) -> RgbaArray:
+        """Return the colors of probabilities, shape (..., 4): opaque, transparent where NaN."""
+        rgba: RgbaArray = self._table()[_table_rows(probability)]
+        return rgba
+
+    def translucent(self, probability: FloatArray) -> RgbaArray:
+        """Return the colors as laid over the slide, (..., 4): opacity falls with probability."""
+        table = self._table()
+        levels = np.linspace(0, 255 * self.opacity, _TABLE_SIZE).round()
+        table[:_TABLE_SIZE, 3] = levels
+        rgba: RgbaArray = table[_table_rows(probability)]
+        return rgba
+
+    def _table(self) -> RgbaArray:
+        """Return one row a probability from 0 to 1, and a last one for NaN."""
+        colors = mpl.colormaps[self.colormap](np.linspace(0, 1, _TABLE_SIZE), bytes=True)
+        return np.vstack([colors, np.zeros((1, 4))]).astype(np.uint8)
+
+
+def _table_rows(probability: FloatArray) -> NDArray[np.intp]:
+    rows = np.full(probability.shape, _TABLE_SIZE, np.intp)
+    known = ~np.isnan(probability)
+    rows[known] = (probability[known].clip(0, 1) * (_TABLE_SIZE - 1)).round()
+    return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellLookup:
+    """Which cell each pixel of a picture of the scanned bounds shows."""
+
+    row: NDArray[np.intp]
+    """Grid row of each row of pixels, -1 = outside the grid."""
+    col: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, map_: ProbabilityMap, size_px: Size) -> CellLookup:
+        """Return the lookup for a picture of `size_px` that shows the map's scanned bounds."""
+        x, y, width, height = map_.bounds_l0
+        rows, cols = map_.values.shape
+        return cls(
+            _indices((y, height), size_px.height, map_.origin_l0[1], map_.step_l0[1], rows),
+            _indices((x, width), size_px.width, map_.origin_l0[0], map_.step_l0[0], cols),
+        )
+
+    def spread(self, cells: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """Return the value of each pixel's cell, shape (H, W); 0 outside the grid."""
+        padded = np.pad(cells, ((0, 1), (0, 1)))
+        return padded[:, self.col][self.row]
+
+    def spread_rgba(self, cells: RgbaArray) -> RgbaArray:
+        """Return the color of each pixel's cell, shape (H, W, 4); transparent outside the grid."""
+        packed = np.ascontiguousarray(cells).view(np.uint32)[..., 0]
+        return self.spread(packed)[..., np.newaxis].view(np.uint8)
+
+
+def _indices(
+    span_l0: tuple[int, int], n_px: int, origin_l0: int, step_l0: float, n_cells: int
+) -> NDArray[np.intp]:
+    start_l0, side_l0 = span_l0
+    centers_l0 = start_l0 + (np.arange(n_px) + 0.5) * (side_l0 / n_px)
+    index = np.floor((centers_l0 - origin_l0) / step_l0).astype(np.intp)
+    return np.where((index >= 0) & (index < n_cells), index, -1)
+
+
+def heatmap(map_: ProbabilityMap, size_px: Size, blend: Blend) -> RgbaArray:
+    """Draw the map alone: opaque colors, fully transparent where nothing was classified.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 4)
+        Over the scanned bounds; cells that overhang them are cut.
+    """
+    return CellLookup.of(map_, size_px).spread_rgba(blend.opaque(map_.values))
+
+
+def overlay(thumbnail: RgbArray, map_: ProbabilityMap, blend: Blend) -> RgbArray:
+    """Lay the map over a thumbnail of the scanned bounds; hatch tissue that was not classified.
+
+    Parameters
+    ----------
+    thumbnail : ndarray of uint8, shape (H, W, 3)
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+    """
+    lookup = CellLookup.of(map_, Size(thumbnail.shape[1], thumbnail.shape[0]))
+    layer = lookup.spread_rgba(blend.translucent(map_.values))
+    unseen = np.isnan(map_.values) & (map_.tissue >= TISSUE_FRACTION_SHOWN)
+    layer[lookup.spread(unseen) & hatching(layer.shape[:2])] = _HATCH_RGBA
+    return over(thumbnail, layer)
+
+
+def over(rgb: RgbArray, layer: RgbaArray) -> RgbArray:
+    """Lay a layer, shape (H, W, 4), over pixels, shape (H, W, 3)."""
+    picture = Image.fromarray(rgb)
+    painted = Image.fromarray(layer)
+    picture.paste(painted, mask=painted)
+    return np.asarray(picture)
+
+
+def hatching(shape: tuple[int, ...]) -> BoolMask:
+    """Return thin diagonal lines, True = line."""
+    height, width = shape
+    step = np.arange(_HATCH_PERIOD_PX)
+    tile = np.add.outer(step, step) % _HATCH_PERIOD_PX < 2
+    repeats = (height // _HATCH_PERIOD_PX + 1, width // _HATCH_PERIOD_PX + 1)
+    return np.tile(tile, repeats)[:height, :width]
+
+
+def hatch_sample(size_px: Size) -> RgbaArray:
+    """Return the hatching as a layer, for a legend."""
+    lines = hatching((size_px.height, size_px.width))
+    return np.where(lines[..., np.newaxis], _HATCH_RGBA, 0).astype(np.uint8)

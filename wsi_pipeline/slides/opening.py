@@ -1,0 +1,95 @@
+"""Open whatever file a user names, or say what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from wsi_pipeline.errors import ConfigError, SlideOpenError
+from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.slides.pyramid import SlideReader
+
+SLIDE_SUFFIXES: Final = frozenset(
+    {".bif", ".czi", ".dcm", ".mrxs", ".ndpi", ".scn"}
+    | {".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
+)
+"""What a search through folders takes for a slide, in lower case. Plain pictures (PNG, JPEG) are
+opened where they are named themselves: folders of slides hold labels, thumbnails and masks too."""
+
+
+def open_slide(
+    path: str | Path,
+    *,
+    mpp: float | Mpp | None = None,
+    mpp_override: Mpp | None = None,
+    apply_icc: bool = False,
+) -> SlideReader:
+    """Open a slide or a plain RGB picture.
+
+    Parameters
+    ----------
+    path : str or Path
+        Whatever OpenSlide reads, else a PNG, JPEG or TIFF picture.
+    mpp : float, Mpp or None
+        µm/px for files that state none or an absurd one (``--mpp``). A plausible one in the file
+        stands; a warning says where they differ.
+    mpp_override : Mpp or None
+        µm/px that wins over the file (a row of an edited slide list).
+    apply_icc : bool
+        Convert to sRGB by the file's ICC profile, if it has one.
+
+    Returns
+    -------
+    SlideReader
+        Its `info.mpp` is None where the resolution is unknown: see `require_mpp`.
+
+    Raises
+    ------
+    SlideOpenError
+        Where the file is missing, unreadable, damaged or no slide.
+    ConfigError
+        Where `mpp` is no positive number.
+    """
+    path = Path(path)
+    option = _as_mpp(mpp)
+    _check_is_readable_file(path)
+    # the foreign library is loaded with the first slide, not with the package
+    from wsi_pipeline.slides.openslide_reader import OpenSlideReader, is_openslide_file
+    from wsi_pipeline.slides.picture import open_picture
+
+    if is_openslide_file(path):
+        return OpenSlideReader(path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc)
+    return open_picture(path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc)
+
+
+def _as_mpp(mpp: float | Mpp | None) -> Mpp | None:
+    if mpp is None or isinstance(mpp, Mpp):
+        return mpp
+    try:
+        return Mpp(mpp, mpp)
+    except ValueError as exc:
+        raise ConfigError(
+            f"--mpp must be a positive number of µm/px, received {mpp}", "For instance 0.25"
+        ) from exc
+
+
+def _check_is_readable_file(path: Path) -> None:
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as exc:
+        raise SlideOpenError(
+            f"{path} cannot be reached ({exc.strerror})", "Check the drive and its permissions"
+        ) from exc
+    if not exists:
+        raise SlideOpenError(
+            f"{path} does not exist", "Check the name and whether its drive is mounted"
+        )
+    if is_folder:
+        raise SlideOpenError(
+            f"{path} is a folder", "Name a slide file; of a MIRAX slide the .mrxs file beside it"
+        )
+    if not os.access(path, os.R_OK):
+        raise SlideOpenError(f"{path} may not be read", "Ask its owner for permission to read it")
+    if path.stat().st_size == 0:
+        raise SlideOpenError(f"{path} is empty (0 bytes)", "Copy it again from the scanner")

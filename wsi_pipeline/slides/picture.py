@@ -1,0 +1,213 @@
+"""Plain RGB pictures as slides of one level, held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from wsi_pipeline.errors import SlideOpenError
+from wsi_pipeline.geometry import Mpp, RgbArray, Size
+from wsi_pipeline.slides.array_reader import ArrayReader
+from wsi_pipeline.slides.color import plan_icc, profile_from_bytes
+from wsi_pipeline.slides.pyramid import SlideInfo
+from wsi_pipeline.slides.resolution import NO_SOURCE, Resolution, resolve, tiff_resolution
+
+LARGEST_PICTURE_PX: Final = 1_000_000_000
+"""3 GB as RGB: what is larger belongs in a pyramidal TIFF."""
+
+_WHITE: Final = (255, 255, 255)
+_PYRAMID_ADVICE: Final = "Convert it to a tiled pyramidal TIFF, for instance with vips or QuPath"
+_pillow_limit = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Picture:
+    rgb: RgbArray
+    resolution: Resolution
+    icc_profile: bytes | None
+    warnings: tuple[str, ...] = ()
+
+
+def open_picture(
+    path: Path,
+    *,
+    mpp: Mpp | None = None,
+    mpp_override: Mpp | None = None,
+    apply_icc: bool = False,
+) -> ArrayReader:
+    """Open a PNG, JPEG or TIFF picture; parameters as in `open_slide`.
+
+    Only a TIFF states its µm/px: the dots per inch of a PNG or JPEG speak of a screen or printer.
+
+    Raises
+    ------
+    SlideOpenError
+        Where it is no picture, damaged, too large for memory, or has no color.
+    """
+    picture = _load(path)
+    to_srgb, icc, icc_warnings = plan_icc(
+        lambda: profile_from_bytes(picture.icc_profile), apply_icc=apply_icc
+    )
+    rgb = picture.rgb if to_srgb is None else to_srgb(picture.rgb)
+    resolution = resolve(
+        picture.resolution,
+        Size(rgb.shape[1], rgb.shape[0]),
+        mpp=mpp,
+        mpp_override=mpp_override,
+    )
+    info = SlideInfo(
+        path=path,
+        vendor="image",
+        n_bytes=path.stat().st_size,
+        quickhash=_sha256(path),
+        mpp=resolution.mpp,
+        mpp_source=resolution.source,
+        objective_power=None,
+        background_rgb=_WHITE,
+        icc=icc,
+        warnings=resolution.warnings + picture.warnings + icc_warnings,
+    )
+    return ArrayReader([rgb], info=info)
+
+
+def _load(path: Path) -> _Picture:
+    if path.suffix.lower() in {".tif", ".tiff", ".svs"}:
+        return _load_tiff(path)
+    return _load_with_pillow(path)
+
+
+def _load_tiff(path: Path) -> _Picture:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            _check_is_whole(path, tiff)
+            page = tiff.pages.first
+            _check_size(path, page.imagewidth, page.imagelength)
+            pixels, photometric = page.asarray(), page.photometric.name
+            resolution = _page_resolution(page)
+            profile = page.tags.valueof("InterColorProfile")
+    except SlideOpenError:
+        raise
+    # a damaged TIFF surfaces as any of a dozen exceptions of its decoders
+    except Exception as exc:
+        raise SlideOpenError(
+            f"{path.name} is no slide or TIFF that can be read ({exc})",
+            "It may be truncated or damaged: copy it again",
+        ) from exc
+    rgb, warnings = _as_rgb(path, pixels, photometric)
+    return _Picture(rgb, resolution, profile, warnings)
+
+
+def _check_is_whole(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Refuse a TIFF cut short: its finest level may read well while the others are lost.
+
+    OpenSlide does not take such a pyramid, and it must not pass for a picture.
+    """
+    size, end = tiff.filehandle.size, 0
+    for page in tiff.pages:
+        stops = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
+        end = max(end, *stops)
+    tiff.filehandle.seek(tiff.pages.next_page_offset)
+    next_directory = tiff.filehandle.read(tiff.tiff.offsetsize)
+    if end > size or any(next_directory):
+        raise SlideOpenError(
+            f"{path.name} is truncated: it has {size} bytes and points beyond them",
+            "Copy it again from the scanner",
+        )
+
+
+def _page_resolution(page: tifffile.TiffPage) -> Resolution:
+    x, y = page.tags.valueof("XResolution"), page.tags.valueof("YResolution")
+    if not x or not y or not x[1] or not y[1]:
+        return Resolution(None, NO_SOURCE)
+    unit = page.tags.valueof("ResolutionUnit", 2)
+    name = {2: "inch", 3: "centimeter"}.get(int(unit), "none")
+    return tiff_resolution(x[0] / x[1], y[0] / y[1], name)
+
+
+def _as_rgb(
+    path: Path, pixels: NDArray[np.generic], photometric: str
+) -> tuple[RgbArray, tuple[str, ...]]:
+    """Return uint8 RGB; refuse what has no color."""
+    if photometric not in {"RGB", "YCBCR"} or pixels.ndim != 3 or pixels.shape[-1] not in {3, 4}:
+        raise _colorless(path, f"{photometric.lower()} picture of shape {pixels.shape}")
+    warnings: tuple[str, ...] = ()
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        warnings = ("16 bits a channel reduced to 8: 65535 is read as white",)
+    if pixels.dtype != np.uint8:
+        raise _colorless(path, f"picture of {pixels.dtype} values")
+    if pixels.shape[-1] == 4:
+        return _on_white(Image.fromarray(pixels)), warnings
+    return np.ascontiguousarray(pixels, np.uint8), warnings
+
+
+def _load_with_pillow(path: Path) -> _Picture:
+    try:
+        with _open_unlimited(path) as image:
+            _check_size(path, image.width, image.height)
+            image.load()
+            return _Picture(
+                _rgb_from_pillow(path, image),
+                Resolution(None, NO_SOURCE),
+                image.info.get("icc_profile"),
+            )
+    except UnidentifiedImageError as exc:
+        raise SlideOpenError(
+            f"{path.name} is neither a slide that OpenSlide reads nor a picture",
+            "It may be truncated, or of another kind: convert it to a pyramidal TIFF",
+        ) from exc
+    except (OSError, SyntaxError, ValueError) as exc:
+        raise SlideOpenError(
+            f"{path.name} cannot be read ({exc})", "It may be truncated or damaged: copy it again"
+        ) from exc
+
+
+def _open_unlimited(path: Path) -> Image.Image:
+    """Open without Pillow's size limit; ours is larger, and checked before decoding."""
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _rgb_from_pillow(path: Path, image: Image.Image) -> RgbArray:
+    if image.mode in {"RGBA", "PA"} or (image.mode == "P" and "transparency" in image.info):
+        return _on_white(image.convert("RGBA"))
+    if image.mode in {"RGB", "P", "CMYK", "YCbCr"}:
+        return np.array(image.convert("RGB"))
+    raise _colorless(path, f"picture of Pillow mode {image.mode}")
+
+
+def _on_white(rgba: Image.Image) -> RgbArray:
+    white = Image.new("RGBA", rgba.size, (*_WHITE, 255))
+    return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > LARGEST_PICTURE_PX:
+        raise SlideOpenError(
+            f"{path.name} has {width} x {height} px, too many to hold in memory as a plain picture",
+            _PYRAMID_ADVICE,
+        )
+
+
+def _colorless(path: Path, what: str) -> SlideOpenError:
+    return SlideOpenError(
+        f"{path.name} is a {what}, not 8-bit RGB",
+        "The classifier needs the colors of the stain: export the slide in color",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,235 @@
+"""From a thumbnail to the tissue mask of a slide.
+
+Tissue is told from everything else by *color in optical density*: stains absorb the three channels
+unequally, while glass, dust, hair, scratches, bubbles and coverslip edges only dim them all.
+Strongly colored pixels are the core of the mask. Fat, whose membranes hardly stain, is faint or
+grey but forms a lace some hundred µm wide that hangs on the core: it is kept by its texture. A
+hair is grey too, but thin; a smudge is wide, but smooth; dust is neither next to tissue nor large.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from wsi_pipeline.errors import ConfigError, TissueError
+from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
+from wsi_pipeline.tissue import morphology
+from wsi_pipeline.tissue.artifacts import Artifacts, find_artifacts
+from wsi_pipeline.tissue.glass import estimate_glass
+
+TARGET_UM_PX = 16.0
+"""µm/px to make the thumbnail at: fat membranes (a few µm thick around cells of 50 to 100 µm) still
+show as texture after averaging, and a slide of 24 x 60 mm is no more than 6 Mpx."""
+COARSEST_UM_PX = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class TissueParameters:
+    """What counts as tissue. Lengths in µm, areas in µm², densities dimensionless (natural log)."""
+
+    min_color_od: float = 0.03
+    """Lower guard of the Otsu threshold: compression noise of pure glass stays below it."""
+    max_color_od: float = 0.08
+    """Upper guard: where a slide is all tissue, Otsu splits pale from dark; both are tissue."""
+    faint_color_od: float = 0.02
+    """Color from which a pixel beside tissue is a faint part of it."""
+    faint_texture_od: float = 0.04
+    """Darkness above the surroundings from which a grey pixel beside tissue is a part of it."""
+    closing_um: float = 50.0
+    """Radius to bridge gaps: the lumen of a fat cell (50 to 100 µm wide) is tissue."""
+    min_width_um: float = 60.0
+    """Half the width below which a faint strand is a hair or a scratch."""
+    reach_um: float = 1500.0
+    """How far from colored tissue faint tissue may lie."""
+    min_tissue_um2: float = 10_000.0
+    """Smaller parts are specks."""
+    max_hole_um2: float = 50_000.0
+    """Smaller holes are filled (ducts, vessels, fat)."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ConfigError(
+                    f"tissue.{item.name} is {value}", "Give a finite number, zero or above"
+                )
+        if self.min_color_od > self.max_color_od:
+            raise ConfigError(
+                f"tissue.min_color_od {self.min_color_od} is above "
+                f"max_color_od {self.max_color_od}",
+                "The lower guard has to be the smaller one",
+            )
+
+
+DEFAULT_PARAMETERS = TissueParameters()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TissueMask:
+    """Where the tissue of a slide is, in the frame of the thumbnail that it was made from."""
+
+    mask: BoolMask
+    """bool, shape (H, W), True = tissue; read-only."""
+    um_px: tuple[float, float]
+    """Resolution along (x, y), µm per mask px."""
+    method: str
+    """"otsu" from the slide's own colors, or "geojson" or "png" for a user's mask."""
+    threshold: float = float("nan")
+    """Color density from which a pixel is tissue by itself; NaN for a user's mask."""
+    glass_rgb: tuple[int, int, int] = (255, 255, 255)
+    """Color of empty glass that densities refer to."""
+    pen_share: float = 0.0
+    """Pen marks, share of the picture's area."""
+    black_share: float = 0.0
+    """Black scanner fill and black pen, share of the picture's area."""
+    debris_share: float = 0.0
+    """Grey things left out (dust, hair, scratches, bubbles, coverslip edges), share of the area."""
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype != np.bool_ or self.mask.size == 0:
+            raise ValueError(
+                f"a mask must be bool (H, W), received {self.mask.dtype} {self.mask.shape}"
+            )
+        self.mask.flags.writeable = False
+
+    @property
+    def tissue_share(self) -> float:
+        """Share of the picture that is tissue, 0 to 1."""
+        return float(self.mask.mean())
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the tissue, mm²."""
+        return float(self.mask.sum()) * self.um_px[0] * self.um_px[1] / 1e6
+
+    @property
+    def is_empty(self) -> bool:
+        """True where there is no tissue at all."""
+        return not self.mask.any()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evidence:
+    """What each pixel shows, shape (H, W)."""
+
+    color: FloatArray
+    """Spread of the optical density over the channels."""
+    texture: FloatArray
+    """Mean optical density above the brightest place nearby."""
+    dark: BoolMask = field(repr=False)
+    """Too dark for its color to mean anything."""
+
+
+def segment_tissue(
+    thumbnail: RgbArray,
+    *,
+    um_px: tuple[float, float],
+    background_rgb: tuple[int, int, int] = (255, 255, 255),
+    parameters: TissueParameters = DEFAULT_PARAMETERS,
+) -> TissueMask:
+    """Find the tissue on a thumbnail of a slide.
+
+    Parameters
+    ----------
+    thumbnail : ndarray of uint8, shape (H, W, 3)
+        The scanned area, averaged (not sampled) down to about `TARGET_UM_PX`.
+    um_px : tuple of float
+        Its resolution along (x, y), µm/px.
+    background_rgb : tuple of int
+        What the reader paints where nothing was scanned.
+    parameters : TissueParameters
+        Physical sizes and guards.
+
+    Returns
+    -------
+    TissueMask
+        Of the thumbnail's shape. Empty for a slide without tissue: that is a result, no error.
+
+    Raises
+    ------
+    TissueError
+        Where the thumbnail is coarser than `COARSEST_UM_PX`.
+
+    Notes
+    -----
+    Otsu (1979) on the color density, guarded from both sides; then hysteresis: faint pixels are
+    kept where they hang on colored ones, are wider than a hair, and lie within `reach_um`.
+    """
+    if not 0 < max(um_px) <= COARSEST_UM_PX:
+        raise TissueError(
+            f"a tissue mask cannot be made at {um_px[0]:g} x {um_px[1]:g} µm/px",
+            f"Make the thumbnail at about {TARGET_UM_PX:g} µm/px, at most {COARSEST_UM_PX:g}",
+        )
+    glass_rgb = estimate_glass(thumbnail, background_rgb)
+    od = _optical_density(thumbnail, glass_rgb, background_rgb)
+    artifacts = find_artifacts(thumbnail, od, um_px=um_px)
+    evidence = _evidence(thumbnail, od, um_px, parameters)
+    threshold = _guarded_otsu(evidence.color[~artifacts.any], parameters)
+    mask = _grow_from_core(evidence, artifacts, threshold, um_px, parameters)
+    grey = (evidence.texture > parameters.faint_texture_od) & ~mask & ~artifacts.any
+    return TissueMask(
+        mask,
+        um_px,
+        method="otsu",
+        threshold=threshold,
+        glass_rgb=glass_rgb,
+        pen_share=float(artifacts.pen.mean()),
+        black_share=float(artifacts.black.mean()),
+        debris_share=float(grey.mean()),
+    )
+
+
+def _optical_density(
+    thumbnail: RgbArray, glass_rgb: tuple[int, int, int], background_rgb: tuple[int, int, int]
+) -> FloatArray:
+    """Natural-log density against the slide's own glass; 0 where nothing was scanned."""
+    table = np.log(np.maximum(np.arange(256, dtype=np.float32), 1.0))
+    od = np.log(np.asarray(glass_rgb, dtype=np.float32)) - table[thumbnail]
+    od[(thumbnail == np.asarray(background_rgb)).all(axis=-1)] = 0.0
+    return od
+
+
+def _evidence(
+    thumbnail: RgbArray, od: FloatArray, um_px: tuple[float, float], parameters: TissueParameters
+) -> _Evidence:
+    dark = thumbnail.max(axis=-1) < 40
+    color = od.max(axis=-1) - od.min(axis=-1)
+    color[dark] = 0.0  # the logarithm of nearly nothing: any tint is noise
+    mean = od.mean(axis=-1)
+    brightest = ndimage.minimum_filter(mean, morphology.box_px(parameters.closing_um, um_px))
+    return _Evidence(color, mean - brightest, dark)
+
+
+def _guarded_otsu(color: NDArray[np.float32], parameters: TissueParameters) -> float:
+    low, high = parameters.min_color_od, parameters.max_color_od
+    if color.size == 0 or float(np.ptp(color)) == 0.0:
+        return high
+    return float(np.clip(threshold_otsu(color), low, high))
+
+
+def _grow_from_core(
+    evidence: _Evidence,
+    artifacts: Artifacts,
+    threshold: float,
+    um_px: tuple[float, float],
+    parameters: TissueParameters,
+) -> BoolMask:
+    core = morphology.drop_small(
+        (evidence.color >= threshold) & ~artifacts.any, parameters.min_tissue_um2 / 10, um_px
+    )
+    if not core.any():
+        return core
+    faint = (evidence.color > parameters.faint_color_od) | evidence.dark
+    faint |= evidence.texture > parameters.faint_texture_od
+    lace = morphology.close_gaps((core | faint) & ~artifacts.any, parameters.closing_um, um_px)
+    lace = morphology.open_strands(lace, parameters.min_width_um, um_px)
+    near = morphology.grow(core, parameters.reach_um, um_px)
+    solid = morphology.close_gaps(core, parameters.closing_um, um_px)
+    mask = morphology.parts_touching(solid | (lace & near), core)
+    mask = morphology.drop_small(mask & ~artifacts.any, parameters.min_tissue_um2, um_px)
+    return morphology.fill_small_holes(mask, parameters.max_hole_um2, um_px) & ~artifacts.any
