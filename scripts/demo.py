@@ -14,6 +14,7 @@ from pathlib import Path
 import bootstrap
 
 DEMO_OUT = bootstrap.ROOT / "demo_out"
+SYNTHETIC = DEMO_OUT / "synthetic.tif"
 GENERATOR = bootstrap.ROOT / "wsi_pipeline/slides/synthetic"
 LEFT_BEHIND = {
     "overlay": "overlay.png",
@@ -26,17 +27,17 @@ LISTED_SLIDES = 5
 def main() -> int:
     arguments = _parse()
     python = bootstrap.enter(setup_only=arguments.setup_only)
-    slides, out = arguments.slides, arguments.out
-    if not slides:
-        slides, out = [_synthetic_slide(python)], out or DEMO_OUT / "run"
-    out = out or DEMO_OUT / "slides"
+    slides, out = arguments.slides, arguments.out or DEMO_OUT / "slides"
     options = ["--mpp", str(arguments.mpp)] if arguments.mpp else []
+    if not slides:
+        slides, out = [SYNTHETIC], arguments.out or DEMO_OUT / "run"
+        options += _draw_synthetic_slide(python)
     command = ["-m", "wsi_pipeline", "run", *map(str, slides), "-o", str(out), *options]
     status = subprocess.run([str(python), *command], check=False).returncode
     _show_results(out)
     if not arguments.slides:
         print("The slide is synthetic: drawn by a program to look like H&E, no patient's tissue.")
-        print(f"Its truth: {slides[0].with_name(slides[0].stem + '_truth.geojson')}")
+        print(f"Its truth: {SYNTHETIC.with_name('synthetic_truth.geojson')}")
     return status
 
 
@@ -55,17 +56,16 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _synthetic_slide(python: Path) -> Path:
-    """Make the demo slide, unless one of this generator is there already."""
-    slide = DEMO_OUT / "synthetic.tif"
+def _draw_synthetic_slide(python: Path) -> list[str]:
+    """Make the demo slide unless this generator has; return the options for its run."""
     newest = max(path.stat().st_mtime for path in GENERATOR.glob("*.py"))
-    if slide.is_file() and slide.stat().st_mtime > newest:
-        print(f"Using the synthetic slide {slide}", flush=True)
-        return slide
-    print(f"Drawing a synthetic slide, {slide}", flush=True)
+    if SYNTHETIC.is_file() and SYNTHETIC.stat().st_mtime > newest:
+        print(f"Using the synthetic slide {SYNTHETIC}", flush=True)
+        return []
+    print(f"Drawing a synthetic slide, {SYNTHETIC}", flush=True)
     maker = bootstrap.ROOT / "scripts/make_demo_slide.py"
-    subprocess.run([str(python), str(maker), str(slide)], check=True)
-    return slide
+    subprocess.run([str(python), str(maker), str(SYNTHETIC)], check=True)
+    return ["--overwrite"]  # what a run left of an earlier drawing is no longer true
 
 
 def _show_results(out: Path) -> None:

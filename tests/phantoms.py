@@ -23,10 +23,11 @@ GARBAGE = b"\x00\xffnot a compressed tile" * 8
 LEICA_NAMESPACE = "http://www.leica-microsystems.com/scn/2010/10/01"
 
 SIZE_OF_RATIO_16_0009 = Size(17778, 4096)
-"""Level 0 whose 4x and 16x levels, rounded down, OpenSlide reports as 4.0002 and 16.0005 to 16.0009."""
+"""A level 0 whose 4x and 16x levels OpenSlide reports as 4.0002x and 16.0009x."""
 
-TileKey = tuple[Box, Box] | None
-"""What of the tile is tissue and what is hot, in pixels of the tile; None for a tile left out."""
+Interval = tuple[int, int]
+TileKey = tuple[tuple[Interval, Interval], tuple[Interval, Interval]] | None
+"""Rows and columns of a tile that are tissue, then those that are hot; None for a tile left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +144,25 @@ def _tile_keys(
     size: Size, ratio: int, tile_px: int, origin_l0: tuple[int, int], tissue: Box, hot: Box
 ) -> Iterator[TileKey]:
     """Yield what each tile of a level shows, row by row."""
-    boxes = [level_box(box, ratio, origin_l0) for box in (tissue, hot)]
-    for y in range(0, size.height, tile_px):
-        for x in range(0, size.width, tile_px):
-            tile = Box(x, y, tile_px, tile_px)
-            inside, glowing = (_relative(box.intersection(tile), x, y) for box in boxes)
-            yield inside, glowing
+    tissue, hot = (level_box(box, ratio, origin_l0) for box in (tissue, hot))
+    rows, cols = (
+        [_intervals(*sides, length, tile_px) for sides in both]
+        for length, both in (
+            (size.height, ((tissue.y, tissue.bottom), (hot.y, hot.bottom))),
+            (size.width, ((tissue.x, tissue.right), (hot.x, hot.right))),
+        )
+    )
+    for tissue_rows, hot_rows in zip(*rows, strict=True):
+        for tissue_cols, hot_cols in zip(*cols, strict=True):
+            yield (tissue_rows, tissue_cols), (hot_rows, hot_cols)
 
 
-def _relative(box: Box, x: int, y: int) -> Box:
-    """Return a box in pixels of the tile at x, y; the same box for all that are empty."""
-    return Box(0, 0, 0, 0) if box.is_empty else Box(box.x - x, box.y - y, box.width, box.height)
+def _intervals(start: int, stop: int, length: int, tile_px: int) -> list[Interval]:
+    """Return the part of each tile along one axis that lies in [start, stop), tile pixels."""
+    clipped = (
+        (max(start - tile, 0), min(stop - tile, tile_px)) for tile in range(0, length, tile_px)
+    )
+    return [(low, high) if low < high else (0, 0) for low, high in clipped]
 
 
 def _leave_out(
@@ -184,10 +193,10 @@ def _blobs(keys: list[TileKey], tile_px: int) -> Iterator[bytes]:
         seen.add(key)
 
 
-def _paint(key: tuple[Box, Box], tile_px: int) -> bytes:
+def _paint(key: tuple[tuple[Interval, Interval], ...], tile_px: int) -> bytes:
     tile = np.full((tile_px, tile_px, 3), GLASS, np.uint8)
-    for box, color in zip(key, (TISSUE, HOT), strict=True):
-        tile[box.y : box.bottom, box.x : box.right] = color
+    for (rows, cols), color in zip(key, (TISSUE, HOT), strict=True):
+        tile[slice(*rows), slice(*cols)] = color
     return tile.tobytes()
 
 

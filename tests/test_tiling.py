@@ -11,9 +11,7 @@ from wsi_pipeline.tiling import TileGrid
 
 def cover(width: int, height: int, mpp: float = 0.25, stride: int = 50) -> TileGrid:
     bounds = Box(0, 0, width, height)
-    return TileGrid.cover(
-        bounds, Mpp(mpp, mpp), patch_px=50, stride_px=stride, spacing_um_px=8.0
-    )
+    return TileGrid.cover(bounds, Mpp(mpp, mpp), patch_px=50, stride_px=stride, spacing_um_px=8.0)
 
 
 def test_step_is_the_patch_in_level_0_pixels() -> None:

@@ -139,7 +139,7 @@ class Config(Section):
         return values
 
     def map_sha256(self, model_sha256: str) -> str:
-        """Return the sha256 of what the numbers of a map depend on; not of how they are computed."""
+        """Return the sha256 of what a map's numbers depend on, not of how they are computed."""
         record = self.model_dump(include={"slide", "tissue", "tiling", "stain"})
         record["slide"].pop("max_lost_share")
         record["views"] = {"tta": self.inference.tta, "context": self.inference.context}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,19 +21,26 @@ from wsi_pipeline.slides import (
     open_slide,
     plan_read,
     read_canvas,
+    read_overview,
     require_mpp,
 )
 from wsi_pipeline.stain import StainHealth, StainNormalizer, StainReference, fit_with_fallback
 from wsi_pipeline.tiling import Block, TileGrid
-from wsi_pipeline.tissue import TissueMask, TissueParameters, area_fraction, segment_tissue
+from wsi_pipeline.tissue import (
+    MaskFrame,
+    TissueMask,
+    TissueParameters,
+    area_fraction,
+    mask_from_geojson,
+    mask_from_png,
+    segment_tissue,
+)
 
 STAIN_PATCHES = 100
 """Patches whose pixels the stain is fitted on."""
 STAIN_PIXELS = 200_000
 LARGEST_BLOCK_PX = 4096
 """What one task reads at most where a single patch is large, px of the level read."""
-THUMBNAIL_BLOCK_PX = 1024
-"""Side of the boxes in which a thumbnail is read, thumbnail px."""
 
 
 logger = logging.getLogger(__name__)
@@ -75,6 +82,8 @@ class Thumbnail:
     """uint8, shape (H, W, 3)."""
     um_px: float
     """µm per picture px along both axes."""
+    lost: BoolMask
+    """bool, shape (H, W): True where the file is damaged; `rgb` shows background there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +115,7 @@ class SlidePlan:
 
 
 def plan_slide(
-    source: SlideSource, config: Config, card: ModelCard, user_mask: TissueMask | None = None
+    source: SlideSource, config: Config, card: ModelCard, mask_path: Path | None = None
 ) -> SlidePlan:
     """Open a slide, find its tissue and decide what to read.
 
@@ -129,7 +138,9 @@ def plan_slide(
     )
     read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
     thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
-    mask = user_mask or find_tissue(thumbnail, config, reader.info.background_rgb)
+    mask = find_tissue(thumbnail, config, reader.info.background_rgb)
+    if mask_path is not None:
+        mask = user_mask(mask_path, mask, mpp)
     keep = tissue_fraction(mask, grid, patches=True) >= max(config.tissue.min_tissue_share, 1e-6)
     side = block_side(read_plan, grid, config.execution.block_px)
     return SlidePlan(
@@ -191,19 +202,14 @@ def _sample(plan: SlidePlan) -> RgbArray:
 
 
 def read_thumbnail(reader: SlideReader, mpp: Mpp, um_px: float) -> Thumbnail:
-    """Read the scanned bounds at `um_px`, or at the slide's own resolution where that is coarser."""
+    """Read the scanned bounds at `um_px`, or as fine as the slide is."""
     um_px = max(um_px, mpp.x, mpp.y)
     bounds = reader.pyramid.bounds_l0
     plan = plan_read(reader.pyramid, mpp, um_px, (bounds.x, bounds.y))
     width = max(1, round(bounds.width * mpp.x / um_px))
     height = max(1, round(bounds.height * mpp.y / um_px))
-    rgb = np.empty((height, width, 3), np.uint8)
-    side = max(64, min(THUMBNAIL_BLOCK_PX, int(LARGEST_BLOCK_PX / max(plan.ratio))))
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            box = Box(x, y, min(side, width - x), min(side, height - y))
-            rgb[y : box.bottom, x : box.right] = read_canvas(reader, plan, box)
-    return Thumbnail(rgb, um_px)
+    rgb, lost = read_overview(reader, plan, Box(0, 0, width, height))
+    return Thumbnail(rgb, um_px, lost)
 
 
 def find_tissue(
@@ -214,12 +220,23 @@ def find_tissue(
         min_tissue_um2=config.tissue.min_part_mm2 * 1e6,
         max_hole_um2=config.tissue.max_hole_mm2 * 1e6,
     )
-    return segment_tissue(
+    mask = segment_tissue(
         thumbnail.rgb,
         um_px=(thumbnail.um_px, thumbnail.um_px),
         background_rgb=background_rgb,
         parameters=parameters,
     )
+    # What cannot be read may be tissue: it is tried at full resolution, and counted as lost there.
+    return replace(mask, mask=mask.mask | thumbnail.lost) if thumbnail.lost.any() else mask
+
+
+def user_mask(path: Path, automatic: TissueMask, mpp: Mpp) -> TissueMask:
+    """Return a user's mask: GeoJSON in level-0 px as QuPath shows the slide, or a picture of it."""
+    if path.suffix.lower() in (".geojson", ".json"):
+        downsample = (automatic.um_px[0] / mpp.x, automatic.um_px[1] / mpp.y)
+        # The mask covers the scanned bounds, to which QuPath crops too: both start at (0, 0).
+        return mask_from_geojson(path, automatic, MaskFrame((0, 0), downsample))
+    return mask_from_png(path, automatic)
 
 
 def tissue_fraction(mask: TissueMask, grid: TileGrid, *, patches: bool) -> FloatArray:

@@ -52,7 +52,7 @@ class TileGrid:
         if not 0 < self.stride_px <= self.patch_px or self.patch_px % self.stride_px:
             divisors = [d for d in range(1, self.patch_px + 1) if self.patch_px % d == 0]
             raise ConfigError(
-                f"stride {self.stride_px} px does not divide the model's patch of {self.patch_px} px",
+                f"stride {self.stride_px} px does not divide the model's {self.patch_px} px patch",
                 f"Choose one of {divisors}",
             )
 
@@ -123,7 +123,7 @@ class TileGrid:
         return ((y_l0 - self.origin_l0[1]) / y, (x_l0 - self.origin_l0[0]) / x)
 
     def blocks(self, side: int) -> Iterator[Block]:
-        """Yield the blocks of at most `side` x `side` patches, row-major, covering every patch once."""
+        """Yield blocks of at most `side` x `side` patches that cover every patch once."""
         n_rows, n_cols = self.patch_shape
         for row in range(0, n_rows, side):
             for col in range(0, n_cols, side):

@@ -81,4 +81,4 @@ def dicom_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "slide.svs", preferred_source=sources.TiffSlideSource, tile_size=256
         ) as slide:
             slide.save(folder)
-    return sorted(folder.glob("*.dcm"))[0]
+    return min(folder.glob("*.dcm"))

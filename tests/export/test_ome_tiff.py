@@ -52,7 +52,7 @@ def test_the_smallest_level_is_the_map_itself(phantom: Any, tmp_path: Path) -> N
     with tifffile.TiffFile(tmp_path / "p.ome.tif") as tiff:
         levels = tiff.series[0].levels
         np.testing.assert_array_equal(levels[-1].asarray(), phantom.map_.values)
-        assert [level.shape[1] for level in levels] == [3840, 1920, 960, 480, 240, 120, 60, 30]
+        assert [level.shape[1] for level in levels] == [1920, 960, 480, 240, 120, 60, 30]
         first = tiff.pages[0]
         assert isinstance(first, tifffile.TiffPage)
         assert first.dtype == np.float32
@@ -82,7 +82,7 @@ def test_equal_maps_give_equal_bytes(phantom: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((20, 30), 128), ((60, 75), 32), ((1, 1), 2048), ((2048, 9), 1)]
+    ("shape", "expected"), [((20, 30), 64), ((60, 75), 16), ((1, 1), 1024), ((1024, 9), 1)]
 )
 def test_cells_are_enlarged_by_a_power_of_two(shape: tuple[int, int], expected: int) -> None:
     assert pixels_per_cell(shape) == expected

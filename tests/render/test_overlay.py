@@ -13,7 +13,8 @@ from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.regions import Regions, find_regions
-from wsi_pipeline.render.overlay import NOTICE, Caption, write_overlay
+from wsi_pipeline.render.overlay import Caption, write_overlay
+from wsi_pipeline.render.page import NOTICE
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 MakeMap = Callable[..., ProbabilityMap]

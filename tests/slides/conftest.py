@@ -72,8 +72,8 @@ def pyramid_levels(picture: Callable[[int, int], RgbArray]) -> list[RgbArray]:
 def odd_levels() -> list[RgbArray]:
     """Levels 1 and 2 whose sides differ by a part of a pixel: OpenSlide says 2.0008.
 
-    Level 0 is blank, for speed. Level 1 is noise, which shows every shift, and reaches past the
-    reader's lattice of 1024 px.
+    Level 0 is blank, for speed. Level 1 is noise, which shows every shift, and crosses the
+    reader's lattice twice.
     """
     noise = np.random.default_rng(1).integers(0, 256, (1200, 1300, 3), dtype=np.uint8)
     return [np.full((2401, 2601, 3), 255, np.uint8), noise]

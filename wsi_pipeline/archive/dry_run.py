@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from wsi_pipeline.archive.runner import is_finished
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.pipeline import SlideJob, load_mask
+from wsi_pipeline.pipeline import SlideJob
 from wsi_pipeline.planning import plan_slide
 
 
@@ -20,7 +20,7 @@ def describe(jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool) -> I
             yield f"{job.slide_id}: finished before, would be skipped"
             continue
         try:
-            plan = plan_slide(job.source, job.config, card, load_mask(job))
+            plan = plan_slide(job.source, job.config, card, job.mask_path)
         except WsiPipelineError as error:
             yield f"{job.slide_id}: would fail: {error}"
             continue

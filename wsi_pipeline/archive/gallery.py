@@ -6,11 +6,12 @@ import html
 from collections.abc import Iterable
 from typing import Any, Final
 
-from wsi_pipeline.pipeline import NOTICE
+from wsi_pipeline.outputs import NOTICE
 
 _STYLE: Final = """
-:root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:90rem;
-padding:0 1.5rem}h1{font-size:1.4rem;margin:0 0 .2rem}p.notice{margin:0 0 1.2rem;opacity:.75}
+:root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;
+max-width:90rem;padding:0 1.5rem}h1{font-size:1.4rem;margin:0 0 .2rem}
+p.notice{margin:0 0 1.2rem;opacity:.75}
 table{border-collapse:collapse;width:100%}th,td{padding:.45rem .7rem;text-align:left;
 border-bottom:1px solid #8884;vertical-align:middle}td.n,th.n{text-align:right;
 font-variant-numeric:tabular-nums}img{width:9rem;max-height:9rem;object-fit:contain;display:block}

@@ -18,7 +18,7 @@ import wsi_pipeline
 from wsi_pipeline.archive.gallery import gallery_html
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.pipeline import NOTICE, read_status
+from wsi_pipeline.outputs import NOTICE, read_status
 from wsi_pipeline.probability.files import write_atomic
 
 LIBRARIES: Final = (
@@ -166,7 +166,7 @@ def _version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit this code was run from, with "-dirty" where it was changed; None outside."""
+    """Return the commit this code runs from, "-dirty" where changed; None outside a checkout."""
     root = Path(wsi_pipeline.__file__).parents[1]
     if not (root / ".git").exists():
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from wsi_pipeline.archive.record import write_summary
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
-from wsi_pipeline.pipeline import MAP_NAME, SlideResult, render_slide
+from wsi_pipeline.outputs import MAP_NAME, SlideResult, render_slide
 
 
 def slide_folders(out: Path) -> list[Path]:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from wsi_pipeline.archive.inputs import SlideEntry
-from wsi_pipeline.archive.record import RunRecord, slide_row, write_summary
+from wsi_pipeline.archive.record import RunRecord, write_summary
 from wsi_pipeline.classifier import ModelCard, find_model
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import StorageError, WsiPipelineError
 from wsi_pipeline.execution import Executor
-from wsi_pipeline.pipeline import (
-    MAP_NAME,
-    SlideJob,
-    SlideResult,
-    StageClock,
-    do_slide,
-    failed_status,
-    forget,
-    read_status,
-    write_status,
-)
+from wsi_pipeline.outputs import MAP_NAME, failed_status, read_status, write_status
+from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
 from wsi_pipeline.planning import SlideSource
 from wsi_pipeline.probability.files import storing
 
@@ -109,7 +101,8 @@ def run_slides(
                 continue
             watcher.slide_started(job, number, len(jobs))
             if overwrite:
-                forget(job.folder)
+                with storing(job.folder):
+                    shutil.rmtree(job.folder, ignore_errors=True)
             status = _do_or_record(job, card, executor, watcher.patches_done)
             statuses[job.slide_id] = status
             watcher.slide_finished(job, status, skipped=False)
@@ -134,7 +127,7 @@ def is_finished(job: SlideJob, card: ModelCard) -> bool:
     status = read_status(job.folder)
     if status.get("state") not in ("done", "empty") or not (job.folder / MAP_NAME).is_dir():
         return False
-    if status.get("map_sha256") != job.config.map_sha256(card.sha256):
+    if status.get("map_sha256") != job.map_sha256(card):
         return False
     return job.config.outputs == "map" or status["state"] == "empty" or "thumbnail" in status
 
@@ -145,13 +138,16 @@ def _do_or_record(
     """Do one slide; turn what goes wrong with it into its record."""
     clock = StageClock()
     try:
-        result: SlideResult = do_slide(job, card, executor, progress=progress, clock=clock)
+        result = do_slide(job, card, executor, progress=progress, clock=clock)
     except StorageError:
         raise  # the output folder is the run's, not the slide's: going on would lose every slide
-    except Exception as error:  # noqa: BLE001 - the boundary of a slide: recorded with its traceback
+    except Exception as error:  # the boundary of a slide: recorded with its traceback
         if not isinstance(error, WsiPipelineError):
             logger.exception("%s failed", job.slide_id)
-        status = {"slide": str(job.source.path), **failed_status(error, clock)}
+        status = {
+            "slide": str(job.source.path),
+            **failed_status(error, clock.current, clock.seconds),
+        }
         write_status(job.folder, status)
         return status
     return result.status
@@ -165,9 +161,3 @@ def _mask_of(mask: Path | None, slide_id: str) -> Path | None:
         if (mask / f"{slide_id}{suffix}").is_file():
             return mask / f"{slide_id}{suffix}"
     return None
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    """Return the summary row of every slide in an output folder."""
-    folders = sorted(path for path in (out / "slides").iterdir() if path.is_dir())
-    return [slide_row(folder.name, read_status(folder)) for folder in folders]

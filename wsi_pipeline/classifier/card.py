@@ -89,8 +89,8 @@ def find_model(name_or_folder: str) -> ModelCard:
     if not folder.is_dir():
         raise ModelError(
             f"there is no model {name_or_folder!r}: neither a bundled name nor a folder",
-            f"Bundled are {', '.join(sorted(bundled)) or 'none'}; or give a folder with model.keras "
-            "and model.json",
+            f"Bundled are {', '.join(sorted(bundled)) or 'none'}; or give a folder with "
+            "model.keras and model.json",
         )
     return read_card(folder)
 
@@ -184,7 +184,7 @@ def _check_weights(card: ModelCard) -> None:
         raise ModelError(
             f"{card.weights_path} is not the file its card names (sha256 {found[:12]}…, card "
             f"{card.sha256[:12]}…)",
-            "Copy the model folder again, or correct the card if you changed the weights on purpose",
+            "Copy the model folder again, or correct the card if the change was meant",
         )
     litert = card.litert_path
     stated = card.record.get("litert_sha256")

@@ -24,10 +24,6 @@ def gpu_name() -> str | None:
 
         gpus = [d for d in jax.devices() if d.platform in ("gpu", "cuda")]
         return str(gpus[0].device_kind) if gpus else None
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

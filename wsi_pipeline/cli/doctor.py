@@ -131,7 +131,9 @@ def _careful(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
     except (ImportError, OSError, AttributeError, WsiPipelineError) as error:
-        yield Finding(False, f"{check.__name__.strip('_')}: {error}", "Run scripts/demo.py --setup-only")
+        yield Finding(
+            False, f"{check.__name__.strip('_')}: {error}", "Run scripts/demo.py --setup-only"
+        )
 
 
 def _memory_gb() -> float:

@@ -1,4 +1,4 @@
-"""The command `wsi-pipeline`: parse, load the configuration, call one function, say how it ended."""
+"""The command `wsi-pipeline`: parse, call one function, say how it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import wsi_pipeline
 from wsi_pipeline.errors import ConfigError, ModelError, WsiPipelineError
@@ -76,7 +76,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Name
     return parser, parser.parse_args(words)
 
 
-def _module(command: str):  # noqa: ANN202 - a module with two functions
+def _module(command: str) -> Any:
     return importlib.import_module(f"wsi_pipeline.cli.{command}")
 
 

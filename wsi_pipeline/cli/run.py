@@ -47,7 +47,11 @@ def config_of(options: argparse.Namespace) -> Config:
         "tiling": {"stride_px": value("stride")},
         "stain": {"method": value("stain")},
         "inference": {"tta": value("tta"), "context": value("context")},
-        "regions": {"threshold": value("threshold"), "min_area_mm2": value("min_area_mm2"), "smoothing_cells": value("smoothing")},
+        "regions": {
+            "threshold": value("threshold"),
+            "min_area_mm2": value("min_area_mm2"),
+            "smoothing_cells": value("smoothing"),
+        },
         "render": {"colormap": value("colormap"), "opacity": value("opacity")},
         "execution": {"workers": value("workers"), "scheduler": value("scheduler")},
     }

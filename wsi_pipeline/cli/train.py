@@ -59,5 +59,8 @@ def execute(options: argparse.Namespace) -> int:
         f"{metrics['balanced_accuracy']:.4f}, F1 {metrics['f1']:.4f} at threshold "
         f"{card.threshold:.3f}"
     )
-    print(f"model folder {options.out}\nuse it with `wsi-pipeline run SLIDE --model {options.out} -o OUT`")
+    print(
+        f"model folder {options.out}\n"
+        f"use it with `wsi-pipeline run SLIDE --model {options.out} -o OUT`"
+    )
     return EXIT_DONE

@@ -114,7 +114,11 @@ def _source_image(slide_path: Path, map_: ProbabilityMap) -> Any:
 
     try:
         given = header(slide_path)
-    except (InvalidDicomError, OSError) as exc:
+    except OSError as exc:
+        raise SlideError(
+            f"{slide_path}: cannot be read ({exc.strerror})", "Say where the slide lies now"
+        ) from exc
+    except InvalidDicomError as exc:
         raise SlideError(
             f"{slide_path.name}: not a DICOM slide, so there is no frame of reference to place a "
             "DICOM result in",

@@ -15,7 +15,7 @@ from wsi_pipeline.probability.files import write_atomic
 from wsi_pipeline.probability.map import ProbabilityMap
 
 TILE_PX: Final = 256
-SHOWN_SIDE_PX: Final = 2048
+SHOWN_SIDE_PX: Final = 1024
 """A cell becomes 1, 2, 4 ... px a side until the longer side of the map reaches this."""
 
 

@@ -1,4 +1,4 @@
-"""Networks by name. Each takes uint8-range RGB patches and returns the probability of IDC, (N, 1)."""
+"""Networks by name: RGB patches from 0 to 255 in, the probability of IDC out, (N, 1)."""
 
 from __future__ import annotations
 

@@ -120,8 +120,10 @@ class RandomStain(PatchAugmentation):
 class RandomFocus(PatchAugmentation):
     """Blur or sharpen a share of the images by mixing them with their 3 x 3 binomial mean."""
 
-    def __init__(self, share: float = 0.5, blur: float = 0.8, sharpen: float = 0.5, **kw: Any):
-        super().__init__(**kw)
+    def __init__(
+        self, share: float = 0.5, blur: float = 0.8, sharpen: float = 0.5, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
         self.share, self.blur, self.sharpen = share, blur, sharpen
 
     def augment(self, images: Any) -> Any:
@@ -250,7 +252,7 @@ def _mean(plane: Any, tall: int, wide: int) -> Any:
 
 
 def histology_augmentation(*, seed: int = 0, jpeg: bool = True, stain: bool = True) -> keras.Model:
-    """Return the layers in the order in which the world applies them: tissue, stain, optics, file."""
+    """Return the layers in the order of the world: tissue, stain, optics, file."""
     chain: list[PatchAugmentation] = [RandomDihedral(seed=seed)]
     if stain:
         chain.append(RandomStain(seed=seed + 1))

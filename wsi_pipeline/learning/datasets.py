@@ -137,7 +137,7 @@ def _facts(path: Path, problems: dict[str, list[str]], name: str) -> tuple[int, 
     return label, (int(match["x"]), int(match["y"]))
 
 
-def _report_duplicates(rows: list[tuple[object, ...]], problems: dict[str, list[str]]) -> None:
+def _report_duplicates(rows: Sequence[tuple[object, ...]], problems: dict[str, list[str]]) -> None:
     stems = Counter(Path(str(row[-1])).name for row in rows)
     twice = sorted(name for name, n in stems.items() if n > 1)
     if twice:

@@ -25,7 +25,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the precision-recall curve as a step function; NaN without positives."""
+    """Return the area under the precision-recall curve (steps); NaN without positives."""
     y, s = np.asarray(labels) > 0, np.asarray(scores)
     if not y.any():
         return float("nan")

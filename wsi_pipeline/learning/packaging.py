@@ -23,7 +23,7 @@ def write_model_folder(
     record: dict[str, Any],
     stain_reference: StainReference | None = None,
 ) -> ModelCard:
-    """Write `model.keras`, `model.tflite` where it can be made, `stain_reference.json` and the card.
+    """Write the network for Keras and LiteRT, the stain reference and the card.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def _litert(network: keras.Model, scratch: Path) -> Path | None:
     """Return the network converted for LiteRT, None where that cannot be done here."""
     if keras.backend.backend() != "tensorflow":
         logger.warning(
-            "model.tflite is made on the TensorFlow backend only; on the CPU this model will run on "
-            "Keras, which takes seconds to start"
+            "model.tflite is made on the TensorFlow backend only; on the CPU this model will run "
+            "on Keras, which takes seconds to start"
         )
         return None
     path = scratch / "model.tflite"

@@ -42,7 +42,7 @@ class TrainingOptions:
     seed: int = 0
 
 
-class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]
+class PatchBatches(keras.utils.PyDataset):
     """The batches of one epoch, in an order that the seed and the epoch alone decide."""
 
     def __init__(self, data: PatchDataset, options: TrainingOptions, epoch: int) -> None:

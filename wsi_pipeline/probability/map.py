@@ -43,7 +43,8 @@ class ProbabilityMap:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float32:
             raise ValueError(
-                f"values must be float32 (rows, cols), received {self.values.dtype} {self.values.shape}"
+                "values must be float32 (rows, cols), received "
+                f"{self.values.dtype} {self.values.shape}"
             )
         for name in ("tissue", "raw", "uncertainty", "quality"):
             array = getattr(self, name)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from wsi_pipeline.errors import ReadError, SlideError
-from wsi_pipeline.geometry import Box, FloatArray, Mpp, RgbArray
+from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp, RgbArray
 from wsi_pipeline.slides.background import on_background
 from wsi_pipeline.slides.pyramid import Pyramid, SlideReader
 
@@ -117,7 +117,7 @@ def read_canvas(reader: SlideReader, plan: ReadPlan, box_px: Box) -> RgbArray:
     return on_background(pixels, box, box_px, reader.info.background_rgb)
 
 
-def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> RgbArray:
+def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> tuple[RgbArray, BoolMask]:
     """Return a large box of the canvas for orientation: in bounded memory, whatever is damaged.
 
     Parameters
@@ -127,9 +127,10 @@ def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> RgbArray:
 
     Returns
     -------
-    ndarray of uint8, shape (box_px.height, box_px.width, 3)
-        A damaged place costs its surroundings, not the picture: it shows as background, and the
-        log says so.
+    rgb : ndarray of uint8, shape (box_px.height, box_px.width, 3)
+        A damaged place costs its surroundings, not the picture: it shows as background.
+    lost : ndarray of bool, shape (box_px.height, box_px.width)
+        True where nothing could be read, so that no data does not pass for glass.
 
     Raises
     ------
@@ -138,22 +139,15 @@ def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> RgbArray:
     """
     out = np.empty((box_px.height, box_px.width, 3), np.uint8)
     out[:] = reader.info.background_rgb
-    n_px, lost_px = box_px.width * box_px.height, 0
+    lost = np.zeros(out.shape[:2], bool)
     for part in _parts(box_px, plan, OVERVIEW_BLOCK_PX):
-        lost_px += _paint_readable(reader, plan, part, out, (box_px.x, box_px.y))
-        if 2 * lost_px >= n_px:
+        _paint_readable(reader, plan, part, out, lost, (box_px.x, box_px.y))
+        if 2 * int(lost.sum()) >= lost.size:
             raise ReadError(
                 f"{reader.info.path.name}: half of level {plan.level} cannot be read",
                 "The file or its drive is damaged: copy it again, or scan again",
             )
-    if lost_px:
-        logger.warning(
-            "%s: %.2f %% of level %d cannot be read and shows as background in the thumbnail",
-            reader.info.path.name,
-            100 * lost_px / n_px,
-            plan.level,
-        )
-    return out
+    return out, lost
 
 
 def read_thumbnail(reader: SlideReader, max_side_px: int) -> RgbArray:
@@ -169,24 +163,30 @@ def read_thumbnail(reader: SlideReader, max_side_px: int) -> RgbArray:
     ratios = [(pixel_l0[0] / x, pixel_l0[1] / y) for x, y in pyramid.level_downsamples]
     level = max((k for k, r in enumerate(ratios) if min(r) >= 1 - 1e-6), default=0)
     plan = _plan_at(pyramid, level, ratios[level], (bounds.x, bounds.y))
-    return read_overview(reader, plan, whole)
+    return read_overview(reader, plan, whole)[0]
 
 
 def _paint_readable(
-    reader: SlideReader, plan: ReadPlan, box_px: Box, out: RgbArray, corner_px: tuple[int, int]
-) -> int:
-    """Paint what can be read of a box into `out`; return how many of its px cannot."""
+    reader: SlideReader,
+    plan: ReadPlan,
+    box_px: Box,
+    out: RgbArray,
+    lost: BoolMask,
+    corner_px: tuple[int, int],
+) -> None:
+    """Paint what can be read of a box into `out` and mark the rest in `lost`."""
+    x, y = box_px.x - corner_px[0], box_px.y - corner_px[1]
+    window = np.s_[y : y + box_px.height, x : x + box_px.width]
     try:
-        pixels = read_canvas(reader, plan, box_px)
+        out[window] = read_canvas(reader, plan, box_px)
     except ReadError:
         side_level = max(box_px.width * plan.ratio[0], box_px.height * plan.ratio[1])
         parts = list(_parts(box_px, plan, int(side_level / 2)))
         if side_level <= SMALLEST_LOSS_PX or len(parts) == 1:
-            return box_px.width * box_px.height
-        return sum(_paint_readable(reader, plan, part, out, corner_px) for part in parts)
-    x, y = box_px.x - corner_px[0], box_px.y - corner_px[1]
-    out[y : y + box_px.height, x : x + box_px.width] = pixels
-    return 0
+            lost[window] = True
+            return
+        for part in parts:
+            _paint_readable(reader, plan, part, out, lost, corner_px)
 
 
 def _parts(box_px: Box, plan: ReadPlan, side_level: int) -> Iterator[Box]:

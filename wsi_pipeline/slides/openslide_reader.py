@@ -19,8 +19,9 @@ from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
 from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution
 
-PIECE_PX: Final = 1024
-"""Side of the pieces that a box is read in, level px: bounds the RGBA scratch."""
+PIECE_PX: Final = 512
+"""Side of the pieces that a box is read in, level px: a few tiles. Larger ones cost small boxes on
+levels that need the lattice, smaller ones decode tiles twice."""
 
 _DAMAGED_ADVICE: Final = "The file is damaged there: copy it again, or scan again"
 

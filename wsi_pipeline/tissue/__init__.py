@@ -1,14 +1,24 @@
 """From a thumbnail to the tissue mask of a slide, and quality flags of its patches."""
 
+from wsi_pipeline.tissue.annotation import (
+    MaskFrame,
+    mask_from_geojson,
+    mask_from_png,
+    mask_to_geojson,
+)
 from wsi_pipeline.tissue.area import area_fraction
 from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
 from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
 
 __all__ = [
+    "MaskFrame",
     "QualityFlag",
     "TissueMask",
     "TissueParameters",
     "area_fraction",
+    "mask_from_geojson",
+    "mask_from_png",
+    "mask_to_geojson",
     "patch_flags",
     "segment_tissue",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.geometry import BoolMask, RgbArray
 
 MIN_GLASS_SHARE = 0.005
 """Share of the scanned pixels that have to agree on a color before it is called glass."""
@@ -39,7 +39,7 @@ def estimate_glass(
     there: it is often whiter than the glass beside it.
     """
     pixels = thumbnail.reshape(-1, 3)
-    unscanned = (pixels == np.asarray(background_rgb, dtype=np.uint8)).all(axis=1)
+    unscanned = same_color(pixels, background_rgb)
     red, green, blue = (pixels[:, channel].astype(np.int16) for channel in range(3))
     brightest = np.maximum(np.maximum(red, green), blue)
     darkest = np.minimum(np.minimum(red, green), blue)
@@ -57,3 +57,10 @@ def estimate_glass(
         return background_rgb
     r, g, b = np.median(members, axis=0).round().astype(int)
     return (int(r), int(g), int(b))
+
+
+def same_color(rgb: RgbArray, color: tuple[int, int, int]) -> BoolMask:
+    """Return True where a pixel has exactly the color, shape (...)."""
+    red, green, blue = color
+    same = (rgb[..., 0] == red) & (rgb[..., 1] == green) & (rgb[..., 2] == blue)
+    return np.asarray(same, dtype=bool)

@@ -108,7 +108,7 @@ def _stroma(
     """Collagen: pink strands with clefts, more of them where it is loose, and spindle nuclei."""
     gaps = _step(fibers + 2.3 + 0.5 * density, 0.3)
     eosin = (0.71 + 0.05 * density + 0.14 * fibers + 0.09 * grain) * gaps
-    return (0.06 + 0.03 * grain + 1.2 * spindles) * gaps, eosin
+    return (0.05 + 0.03 * grain + 0.75 * spindles) * gaps, eosin
 
 
 def _tumor(
@@ -121,7 +121,7 @@ def _tumor(
     """Nests, cords and sheets of crowded nuclei in a stroma with more cells than usual."""
     inside = _step(nests, 0.15)
     cleft = 1 - 0.8 * np.exp(-(((nests + 0.2) / 0.1) ** 2)) * (fibers < -0.3)
-    hematoxylin = inside * (0.28 + 1.05 * nuclei) + (1 - inside) * (0.26 + 1.7 * spindles)
+    hematoxylin = inside * (0.27 + 0.95 * nuclei) + (1 - inside) * (0.36 + 1.7 * spindles)
     eosin = inside * 0.40 + (1 - inside) * (0.56 + 0.14 * fibers) + 0.07 * grain
     return (hematoxylin + 0.05 * grain) * cleft, eosin * cleft
 
@@ -138,7 +138,7 @@ def _structure_stains(
     return {
         LUMEN: (nothing, nothing),
         EPITHELIUM: (0.40 + 0.85 * nuclei, 0.45 + nothing),
-        LOBULE: (0.10 + 0.9 * spindles, 0.42 + 0.08 * fibers),
+        LOBULE: (0.08 + 0.6 * spindles, 0.45 + 0.08 * fibers),
         BLOOD: (nothing, 1.5 + 0.12 * grain),
     }
 

@@ -1,0 +1,176 @@
+"""Reading what pathologists draw: every dialect at the same place, damage in words."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from wsi_pipeline.compare import compare_outlines, outlines_of, read_outlines
+from wsi_pipeline.errors import StorageError
+from wsi_pipeline.export import ExportSource, export_to
+from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.regions import find_regions
+
+MakeMap = Callable[..., ProbabilityMap]
+NAN = np.nan
+VALUES = [[0.1, 0.9, 0.9, 0.9], [0.1, 0.9, 0.1, 0.9], [NAN, 0.9, 0.9, 0.9], [0.9, 0.1, 0.1, 0.1]]
+
+
+def _ring(points: list[tuple[float, float]]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+
+
+@pytest.mark.parametrize("name", ["geojson", "aperio-xml"])
+def test_an_export_read_back_agrees_wholly_with_its_run(
+    make_map: MakeMap, tmp_path: Path, name: str
+) -> None:
+    map_ = make_map(VALUES)
+    regions = find_regions(map_, threshold=0.5, low_threshold=0.4, smoothing_cells=0)
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    path = export_to(name, ExportSource(map_, regions, rgb, Path("a.svs")), tmp_path)
+    read = read_outlines(path, map_)
+    found = compare_outlines(outlines_of(map_, regions, "run"), read, map_.mpp)
+    assert found.dice == pytest.approx(1)
+    assert found.hausdorff_um == pytest.approx(0, abs=0.01)
+    assert found.kappa == pytest.approx(1)
+
+
+def test_qupaths_geojson_is_moved_by_the_scanned_bounds(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.geojson"
+    drawn = {
+        "type": "Feature",
+        "geometry": _ring([(0, 0), (100, 0), (100, 200), (0, 200)]),
+        "properties": {"name": "lesion"},
+    }
+    for document in (drawn, [drawn], {"type": "FeatureCollection", "features": [drawn]}):
+        path.write_text(json.dumps(document))
+        (outline,) = read_outlines(path, make_map(VALUES)).items
+        assert outline.name == "lesion"
+        assert outline.area_l0.bounds == (1000, 500, 1100, 700)
+
+
+def test_gzipped_geojson_and_a_bare_geometry_are_read(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.geojson.gz"
+    path.write_bytes(gzip.compress(json.dumps(_ring([(0, 0), (9, 0), (9, 9)])).encode()))
+    assert len(read_outlines(path, make_map(VALUES)).items) == 1
+
+
+def test_points_and_lines_are_no_areas(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps({"type": "LineString", "coordinates": [[0, 0], [5, 5]]}))
+    assert read_outlines(path, make_map(VALUES)).items == ()
+
+
+def test_an_outline_that_crosses_itself_is_made_valid(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps(_ring([(0, 0), (10, 10), (10, 0), (0, 10)])))
+    (outline,) = read_outlines(path, make_map(VALUES)).items
+    assert outline.area_l0.is_valid
+    assert outline.area_l0.area == pytest.approx(50)
+
+
+def test_asap_outlines_are_level_0_with_exclusions_cut_out(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    def annotation(name: str, group: str, low: int, high: int) -> str:
+        corners = [(low, low), (high, low), (high, high), (low, high)]
+        coordinates = "".join(
+            f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(corners)
+        )
+        return (
+            f'<Annotation Name="{name}" Type="Polygon" PartOfGroup="{group}">'
+            f"<Coordinates>{coordinates}</Coordinates></Annotation>"
+        )
+
+    path = tmp_path / "drawn.xml"
+    body = annotation("A", "Tumor", 1000, 1100) + annotation("B", "Exclusion", 1010, 1020)
+    path.write_text(f"<ASAP_Annotations><Annotations>{body}</Annotations></ASAP_Annotations>")
+    (outline,) = read_outlines(path, make_map(VALUES)).items
+    assert outline.name == "A"
+    assert outline.area_l0.bounds == (1000, 1000, 1100, 1100)
+    assert outline.area_l0.area == 100**2 - 10**2
+
+
+def test_aperio_rulers_are_left_out(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.xml"
+    path.write_text(
+        '<Annotations><Annotation><Regions><Region Id="1"><Vertices><Vertex X="0" Y="0"/>'
+        '<Vertex X="9" Y="0"/></Vertices></Region></Regions></Annotation></Annotations>'
+    )
+    assert read_outlines(path, make_map(VALUES)).items == ()
+
+
+def test_a_truth_image_marks_idc_and_what_was_judged(make_map: MakeMap, tmp_path: Path) -> None:
+    truth = np.array([[0, 2, 1, 1]] + [[0, 1, 1, 1]] * 3, np.uint8)
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    read = read_outlines(tmp_path / "truth.png", make_map(VALUES))
+    (outline,) = read.items
+    assert outline.area_l0.bounds == (1100, 500, 1200, 600)
+    assert read.judged_l0 is not None
+    assert read.judged_l0.bounds == (1100, 500, 1400, 900)
+
+
+def test_a_black_and_white_truth_image_is_judged_everywhere(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    truth = np.zeros((4, 4), np.uint8)
+    truth[3, 3] = 255
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    read = read_outlines(tmp_path / "truth.png", make_map(VALUES))
+    assert read.judged_l0 is None
+    assert read.union_l0.equals(shapely.box(1300, 800, 1400, 900))
+
+
+def test_a_run_judges_what_it_classified(make_map: MakeMap) -> None:
+    map_ = make_map([[NAN, 0.1]])
+    regions = find_regions(map_, threshold=0.5, low_threshold=0.4)
+    judged = outlines_of(map_, regions, "run").judged_l0
+    assert judged is not None
+    assert judged.bounds == (1100, 500, 1200, 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"", "no kind of outlines"),
+        ("a.json", b"{", "damaged or not what its name says"),
+        ("a.json", b"3", "damaged or not what its name says"),
+        ("a.json", b'{"type": "Feature"}', "damaged or not what its name says"),
+        ("a.gz", b"not gzip", "cannot be read"),
+        ("a.xml", b"<Annotations>", "damaged or not what its name says"),
+        ("a.xml", b"<html/>", "neither Aperio's"),
+        ("a.png", b"not a picture", "not a picture"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused(
+    make_map: MakeMap, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StorageError, match=message):
+        read_outlines(tmp_path / name, make_map(VALUES))
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (np.zeros((3, 4), np.uint8), "one pixel a cell"),
+        (np.full((4, 4), 7, np.uint8), "expected 0"),
+    ],
+)
+def test_a_truth_image_that_does_not_fit_is_refused(
+    make_map: MakeMap, tmp_path: Path, truth: Any, message: str
+) -> None:
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    with pytest.raises(StorageError, match=message):
+        read_outlines(tmp_path / "truth.png", make_map(VALUES))
+
+
+def test_a_missing_file_is_refused(make_map: MakeMap, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_outlines(tmp_path / "gone.xml", make_map(VALUES))

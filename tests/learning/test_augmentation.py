@@ -1,0 +1,146 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def augmentation() -> Any:
+    """The module, imported once keras is wanted."""
+    from wsi_pipeline.learning import augmentation
+
+    return augmentation
+
+
+@pytest.fixture(scope="module")
+def tissue() -> NDArray[np.float32]:
+    """Patches with nuclei-sized detail in the colors of H&E, float32 (48, 64, 64, 3)."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(48, 64, 64, 2))
+    fields = sum(gaussian_filter(noise, (0, s, s, 0)) * s for s in (1.2, 2.0, 5.0))
+    density = np.clip(0.35 + 0.45 * fields, 0, 2)
+    vectors = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
+    return np.round(255 * np.exp(-density @ vectors)).astype(np.float32)
+
+
+LAYERS = ("RandomDihedral", "RandomStain", "RandomFocus", "RandomJpeg")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_nothing_changes_outside_training(
+    name: str, augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    layer = getattr(augmentation, name)(seed=0)
+    np.testing.assert_array_equal(np.asarray(layer(tissue, training=False)), tissue)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_training_changes_images_and_keeps_shape_range_and_type(
+    name: str, augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    changed = np.asarray(getattr(augmentation, name)(seed=0)(tissue, training=True))
+    assert changed.shape == tissue.shape
+    assert changed.dtype == np.float32
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert not np.array_equal(changed, tissue)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_rebuilt_from_its_config_is_the_same(name: str, augmentation: Any) -> None:
+    import keras
+
+    layer = getattr(augmentation, name)(name="layer")
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(twin) is type(layer)
+    assert twin.get_config() == layer.get_config()
+
+
+def test_odd_sides_pass_through_the_whole_chain(augmentation: Any) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (4, 50, 50, 3)).astype(np.float32)
+    changed = np.asarray(augmentation.histology_augmentation(seed=1)(images, training=True))
+    assert changed.shape == images.shape
+    assert np.isfinite(changed).all()
+
+
+def test_a_dihedral_view_is_one_of_the_eight(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    from wsi_pipeline.classifier.classifier import dihedral_views
+
+    views = np.asarray(augmentation.RandomDihedral(seed=3)(tissue, training=True))
+    eight = np.stack(dihedral_views(tissue))  # type: ignore[arg-type]
+    which = [
+        [k for k in range(8) if np.array_equal(eight[k, i], views[i])] for i in range(len(views))
+    ]
+    assert all(len(matches) == 1 for matches in which)
+    assert {matches[0] for matches in which} == set(range(8))
+
+
+def test_stain_of_no_strength_is_identity_within_rounding(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    layer = augmentation.RandomStain(strength=0.0, offset=0.0, seed=0)
+    np.testing.assert_allclose(np.asarray(layer(tissue, training=True)), tissue, atol=0.05)
+
+
+def test_stain_changes_one_color_of_the_image_and_not_its_structure(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    changed = np.asarray(augmentation.RandomStain(seed=0)(tissue, training=True))
+    before, after = tissue.mean(-1).reshape(len(tissue), -1), changed.mean(-1).reshape(48, -1)
+    similar = [np.corrcoef(a, b)[0, 1] for a, b in zip(before, after, strict=True)]
+    assert min(similar) > 0.85
+    assert np.abs(changed.mean((1, 2)) - tissue.mean((1, 2))).max() > 5
+
+
+def test_focus_scales_fine_detail_and_leaves_the_mean(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    blurred = np.asarray(
+        augmentation.RandomFocus(share=1.0, blur=1.0, sharpen=-1.0, seed=0)(tissue, training=True)
+    )
+    inner = np.s_[:, 2:-2, 2:-2]
+    assert np.diff(blurred, axis=1).std() < 0.8 * np.diff(tissue, axis=1).std()
+    assert blurred[inner].mean() == pytest.approx(tissue[inner].mean(), abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "share_subsampled"), [("444", 0.0), ("420", 1.25)], ids=["4:4:4", "4:2:0"]
+)
+@pytest.mark.parametrize("quality", [60, 80])
+def test_jpeg_changes_pixels_as_much_as_a_codec(
+    quality: int,
+    sampling: str,
+    share_subsampled: float,
+    augmentation: Any,
+    tissue: NDArray[np.float32],
+) -> None:
+    layer = augmentation.RandomJpeg(
+        share=1.0, quality=(quality, quality), subsampled=share_subsampled, seed=0
+    )
+    ours = np.asarray(layer(tissue, training=True))
+    codec = _through_codec(tissue, quality, sampling)
+    assert np.abs(ours - tissue).mean() == pytest.approx(np.abs(codec - tissue).mean(), rel=0.05)
+
+
+def _through_codec(images: NDArray[np.float32], quality: int, sampling: str) -> NDArray[Any]:
+    import imagecodecs
+
+    files = [
+        imagecodecs.jpeg8_encode(image, level=quality, subsampling=sampling)
+        for image in images.astype(np.uint8)
+    ]
+    return np.stack([imagecodecs.jpeg8_decode(file) for file in files]).astype(np.float32)
+
+
+def test_the_seed_decides_what_is_drawn(augmentation: Any, tissue: NDArray[np.float32]) -> None:
+    build: Callable[..., Any] = augmentation.histology_augmentation
+    first, again, other = (np.asarray(build(seed=s)(tissue, training=True)) for s in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)

@@ -1,0 +1,69 @@
+"""The review sheet as PNG and PDF."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsi_pipeline.errors import ConfigError, StorageError
+from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.regions import find_regions
+from wsi_pipeline.render import Caption
+from wsi_pipeline.render.sheet import write_sheet
+
+MakeMap = Callable[..., ProbabilityMap]
+
+
+def _write(map_: ProbabilityMap, path: Path) -> None:
+    write_sheet(
+        np.full((390, 480, 3), 220, np.uint8),
+        map_,
+        find_regions(map_, threshold=0.5, low_threshold=0.4),
+        Caption.of(map_, date="2026-01-02", software="wsi_pipeline 0.1.0"),
+        notes=[("Stain fit", "none"), ("Config", "a_$1$")],
+        path=path,
+    )
+
+
+def test_a_png_sheet_is_a4_across(make_map: MakeMap, tmp_path: Path) -> None:
+    _write(make_map(), tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size[0] / picture.size[1] == pytest.approx(297 / 210, abs=0.01)
+
+
+def test_a_pdf_sheet_is_the_same_the_next_day(make_map: MakeMap, tmp_path: Path) -> None:
+    contents = []
+    for _ in range(2):
+        _write(make_map(), tmp_path / "sheet.pdf")
+        contents.append((tmp_path / "sheet.pdf").read_bytes())
+    assert contents[0] == contents[1]
+    assert contents[0].startswith(b"%PDF")
+    assert b"CreationDate" not in contents[0]
+
+
+def test_a_sheet_of_a_slide_with_nothing_classified_is_written(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    map_ = make_map()
+    map_.values[...] = np.nan
+    _write(map_, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_many_regions_fit_the_page(make_map: MakeMap, tmp_path: Path) -> None:
+    map_ = make_map()
+    map_.values[::2, ::2] = 1.0
+    _write(map_, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_another_suffix_is_refused(make_map: MakeMap, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a sheet is \.png or \.pdf"):
+        _write(make_map(), tmp_path / "sheet.docx")
+
+
+def test_a_missing_folder_is_a_storage_error(make_map: MakeMap, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        _write(make_map(), tmp_path / "no" / "sheet.pdf")

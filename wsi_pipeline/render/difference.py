@@ -1,0 +1,112 @@
+"""Where two readings of a slide agree and where each stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.patches import PathPatch
+from PIL import Image
+
+from wsi_pipeline.geometry import Box, RgbArray, Size
+from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.render.outlines import Area, path_of, to_picture
+from wsi_pipeline.render.page import FAINT, HEADER, Layout, Page
+from wsi_pipeline.render.png import write_png
+
+BOTH: Final = "#009e73"
+ONLY_RESULT: Final = "#d55e00"
+ONLY_REFERENCE: Final = "#0072b2"
+"""Okabe and Ito's green, vermilion and blue, told apart by all kinds of color vision."""
+
+_FILL_ALPHA: Final = 0.45
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DifferenceAreas:
+    """What to draw, level-0 px of the whole slide, and what to call it."""
+
+    both_l0: Area
+    only_result_l0: Area
+    only_reference_l0: Area
+    result: str
+    """Name of the result, e.g. of its model."""
+    reference: str
+    """Name of what it is compared with."""
+
+
+def write_difference(
+    thumbnail: RgbArray,
+    map_: ProbabilityMap,
+    areas: DifferenceAreas,
+    *,
+    title: str,
+    figures: Sequence[tuple[str, str]],
+    footer: str,
+    path: Path,
+) -> None:
+    """Draw agreement and difference over a grey thumbnail, with the figures beside it.
+
+    Parameters
+    ----------
+    thumbnail : ndarray of uint8, shape (H, W, 3)
+        The scanned bounds of the slide.
+    map_ : ProbabilityMap
+        Says where the bounds lie and how large a pixel is.
+    areas : DifferenceAreas
+    title, footer : str
+    figures : sequence of (name, value)
+        Scores, as they are to be read.
+    path : Path
+        The PNG file.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written.
+    """
+    layout = Layout.around(Size(thumbnail.shape[1], thumbnail.shape[0]))
+    page = Page(layout)
+    page.paste(_greyed(thumbnail), layout.image)
+    axes = page.axes(layout.image)
+    for color, area_l0, _ in _kinds(areas):
+        if area_l0.is_empty:
+            continue
+        outline = path_of([to_picture(area_l0, map_, layout.image)])
+        axes.add_patch(PathPatch(outline, facecolor=color, alpha=_FILL_ALPHA, linewidth=0))
+        axes.add_patch(PathPatch(outline, fill=False, edgecolor=color, linewidth=1.8))
+    page.header(title, f"{areas.result}  against  {areas.reference}")
+    page.scale_bar(map_)
+    page.footer(footer)
+    page.table(_draw_legend(page, areas) + 24, figures)
+    write_png(page.finish(), path)
+
+
+def _kinds(areas: DifferenceAreas) -> tuple[tuple[str, Area, str], ...]:
+    return (
+        (BOTH, areas.both_l0, "both"),
+        (ONLY_RESULT, areas.only_result_l0, f"{areas.result} alone"),
+        (ONLY_REFERENCE, areas.only_reference_l0, f"{areas.reference} alone"),
+    )
+
+
+def _greyed(thumbnail: RgbArray) -> RgbArray:
+    """Return the slide in light grey, so that the only colors are those of the legend."""
+    grey = np.asarray(Image.fromarray(thumbnail).convert("L"))
+    light = (grey.astype(np.uint16) * 3 + 255) // 4
+    return np.repeat(light.astype(np.uint8)[..., np.newaxis], 3, axis=2)
+
+
+def _draw_legend(page: Page, areas: DifferenceAreas) -> int:
+    x, y = page.layout.panel_x, HEADER + 10
+    page.text(x, y, "Called IDC by", 11, fontweight="bold")
+    for row, (color, area_l0, words) in enumerate(_kinds(areas)):
+        box = Box(x, y + 14 + row * 24, 22, 14)
+        page.rectangle(box, facecolor=color, alpha=_FILL_ALPHA, linewidth=0)
+        page.rectangle(box, fill=False, edgecolor=color, linewidth=1.8)
+        none = "  (none)" if area_l0.is_empty else ""
+        page.text(box.right + 8, box.y + 11, words + none, color=FAINT if none else "#1a1a1a")
+    return y + 14 + 3 * 24

@@ -1,0 +1,172 @@
+"""The slides of an output folder by id. No path of a request ever reaches the disk."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from wsi_pipeline.archive import slide_folders
+from wsi_pipeline.archive.record import slide_row
+from wsi_pipeline.config import RegionsSection, SlideSection
+from wsi_pipeline.outputs import MAP_NAME, read_status
+from wsi_pipeline.planning import SlideSource
+from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.slides import SLIDE_SUFFIXES
+from wsi_pipeline.web.cache import ByteBoundCache
+from wsi_pipeline.web.refusals import NotFoundError
+
+MAP_CACHE_BYTES: Final = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One slide of the run."""
+
+    slide_id: str
+    folder: Path
+    status: dict[str, Any]
+    """What stands in status.json; empty where there is none."""
+
+    @property
+    def has_map(self) -> bool:
+        """True where the slide was classified."""
+        return (self.folder / MAP_NAME).is_dir()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the slide is done again: part of addresses that browsers keep."""
+        try:
+            return f"{(self.folder / 'status.json').stat().st_mtime_ns:x}"
+        except OSError:
+            return "0"
+
+
+class Catalog:
+    """What a run left, looked up by slide id.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    slides_dir : Path, optional
+        Where the slide files are now, if not where the run found them; searched recursively.
+
+    Raises
+    ------
+    IncompleteRunError
+        Where `out` is not the output of a run.
+    """
+
+    def __init__(self, out: Path, slides_dir: Path | None = None) -> None:
+        self.out = out
+        self._slides_dir = slides_dir
+        self._statuses: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
+            MAP_CACHE_BYTES, lambda map_: 3 * map_.values.nbytes
+        )
+        self._lock = threading.Lock()
+        self._listed: tuple[int, dict[str, Path]] = (0, {})
+        self._folders()
+
+    def entries(self) -> list[CatalogEntry]:
+        """Return the slides, by id. New ones of a run that goes on appear."""
+        return [
+            CatalogEntry(name, folder, self._status(folder))
+            for name, folder in self._folders().items()
+        ]
+
+    def entry(self, slide_id: str) -> CatalogEntry:
+        """Return a slide of the run.
+
+        Raises
+        ------
+        NotFoundError
+            Where the run has no slide of that id.
+        """
+        folder = self._folders().get(slide_id)
+        if folder is None:
+            raise NotFoundError(
+                "this run has no slide of that id", "Go back to the archive page and choose one"
+            )
+        return CatalogEntry(slide_id, folder, self._status(folder))
+
+    def row(self, entry: CatalogEntry) -> dict[str, Any]:
+        """Return the slide's row of the summary, without the places of files on this machine."""
+        row = slide_row(entry.slide_id, entry.status)
+        row["slide"] = Path(str(row.get("slide") or "")).name
+        return row
+
+    def map(self, entry: CatalogEntry) -> ProbabilityMap:
+        """Return the probability map of a slide, from memory where it was read before.
+
+        Raises
+        ------
+        NotFoundError
+            Where the slide has none.
+        """
+        if not entry.has_map:
+            raise NotFoundError(
+                f"slide {entry.slide_id} has no probability map (state {entry.status.get('state', 'unknown')})",
+                str(entry.status.get("advice") or "Run the slide again"),
+            )
+        key = (entry.slide_id, entry.fingerprint)
+        return self._maps.get_or_make(key, lambda: ProbabilityMap.open(entry.folder / MAP_NAME))
+
+    def source(self, entry: CatalogEntry) -> SlideSource | None:
+        """Return how to open the slide's file; None where it is not to be found any more."""
+        recorded = Path(str(entry.status.get("slide") or ""))
+        apply_icc = SlideSection.model_validate(self._section("slide")).apply_icc
+        if recorded.name and recorded.is_file():
+            return SlideSource(recorded, apply_icc=apply_icc)
+        moved = self._moved_slides.get(recorded.name)
+        return SlideSource(moved, apply_icc=apply_icc) if moved else None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What stands in run.json; empty where there is none."""
+        try:
+            record = json.loads((self.out / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    @property
+    def regions_settings(self) -> RegionsSection:
+        """How the run made regions out of its maps."""
+        return RegionsSection.model_validate(self._section("regions"))
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self.record.get("config", {}).get(name)
+        return section if isinstance(section, dict) else {}
+
+    @cached_property
+    def _moved_slides(self) -> dict[str, Path]:
+        """Files below `slides_dir` by name; of equal names the first by path."""
+        if self._slides_dir is None:
+            return {}
+        found = (p for p in self._slides_dir.rglob("*") if p.suffix.lower() in SLIDE_SUFFIXES)
+        return {path.name: path for path in sorted(found, reverse=True)}
+
+    def _folders(self) -> dict[str, Path]:
+        """Return the slides' folders by name, as the disk lists them: no id can point elsewhere."""
+        slides = self.out / "slides"
+        mtime = slides.stat().st_mtime_ns if slides.is_dir() else -1
+        if self._listed[0] != mtime:
+            self._listed = (mtime, {folder.name: folder for folder in slide_folders(self.out)})
+        return self._listed[1]
+
+    def _status(self, folder: Path) -> dict[str, Any]:
+        """Return status.json, read again only where it changed: archives have thousands."""
+        try:
+            mtime = (folder / "status.json").stat().st_mtime_ns
+        except OSError:
+            return {}
+        with self._lock:
+            known = self._statuses.get(folder.name)
+            if known is None or known[0] != mtime:
+                known = self._statuses[folder.name] = (mtime, read_status(folder))
+        return known[1]

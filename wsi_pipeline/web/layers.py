@@ -1,0 +1,98 @@
+"""The map of a slide and its regions, in the form that the page draws."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from wsi_pipeline.errors import StorageError
+from wsi_pipeline.export.geojson import feature_collection
+from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.regions import find_regions
+from wsi_pipeline.web.catalog import Catalog, CatalogEntry
+from wsi_pipeline.web.refusals import NotFoundError
+
+LayerName = Literal["probability", "tissue", "raw", "uncertainty"]
+"""What can be drawn over the slide, beside the probability itself."""
+
+LAYER_FIELDS: Final[dict[LayerName, str]] = {
+    "probability": "values",
+    "tissue": "tissue",
+    "raw": "raw",
+    "uncertainty": "uncertainty",
+}
+
+
+def grid_facts(map_: ProbabilityMap) -> dict[str, Any]:
+    """Return how the cells lie on the image, in image px (level 0 less the bounds' origin)."""
+    x, y, _, _ = map_.bounds_l0
+    rows, cols = map_.values.shape
+    return {
+        "rows": rows,
+        "cols": cols,
+        "origin": [map_.origin_l0[0] - x, map_.origin_l0[1] - y],
+        "step": list(map_.step_l0),
+        "cell_mm2": map_.cell_area_mm2,
+        "layers": [name for name, field in LAYER_FIELDS.items() if _layer(map_, field) is not None],
+    }
+
+
+def layer_bytes(map_: ProbabilityMap, name: LayerName) -> bytes:
+    """Return one layer, gzipped: float32, little-endian, row by row, NaN = no data.
+
+    Raises
+    ------
+    NotFoundError
+        Where the map has no such layer.
+    """
+    values = _layer(map_, LAYER_FIELDS[name])
+    if values is None:
+        raise NotFoundError(
+            f"this map has no layer {name}", "`uncertainty` comes with a run with --tta"
+        )
+    return gzip.compress(np.ascontiguousarray(values, "<f4").tobytes(), compresslevel=3, mtime=0)
+
+
+def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -> dict[str, Any]:
+    """Return the regions as GeoJSON in image px, largest first.
+
+    Parameters
+    ----------
+    threshold : float or None
+        None means those of the run; any other makes them anew from the map as `render` does.
+    """
+    if threshold is None:
+        stored = _stored_regions(entry)
+        if stored is not None:
+            return stored
+    map_ = catalog.map(entry)
+    settings = catalog.regions_settings
+    threshold = map_.threshold if threshold is None else threshold
+    regions = find_regions(
+        map_,
+        threshold=threshold,
+        low_threshold=threshold * settings.low_share,
+        smoothing_cells=settings.smoothing_cells,
+        min_area_mm2=settings.min_area_mm2,
+    )
+    return feature_collection(map_, regions)
+
+
+def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:
+    path = entry.folder / "regions.geojson"
+    try:
+        collection: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"regions.geojson of {entry.slide_id} cannot be read", "Make it again with `render`"
+        ) from error
+    return collection
+
+
+def _layer(map_: ProbabilityMap, field: str) -> Any:
+    return getattr(map_, field)

@@ -1,0 +1,49 @@
+"""What a request may be told instead of an answer: a status and a sentence, never a stack trace."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from wsi_pipeline.errors import WsiPipelineError
+
+
+class Refusal(WsiPipelineError):
+    """A request that gets a 4xx."""
+
+    status: ClassVar[int] = 400
+
+
+class ForbiddenError(Refusal):
+    """The request does not come from where it may come from, or lacks the token."""
+
+    status = 403
+
+
+class NotFoundError(Refusal):
+    """There is no such thing in this run."""
+
+    status = 404
+
+
+class ConflictError(Refusal):
+    """Somebody else has saved in between."""
+
+    status = 409
+
+
+class TooLargeError(Refusal):
+    """More bytes or pixels than are taken."""
+
+    status = 413
+
+
+class UnusableError(Refusal):
+    """Well-formed, but nothing can be done with it."""
+
+    status = 422
+
+
+class BusyError(Refusal):
+    """The model is at work for somebody else."""
+
+    status = 429
