@@ -131,6 +131,11 @@ def facts(plan: SlidePlan) -> dict[str, Any]:
     info, mask = plan.info, plan.tissue_mask
     return {
         "slide": str(info.path),
+        "file": {
+            "bytes": info.n_bytes,
+            "mtime_ns": info.path.stat().st_mtime_ns,
+            "quickhash": info.quickhash,
+        },
         "vendor": info.vendor,
         "size_l0": list(plan.grid.size_l0),
         "mpp": [plan.mpp.x, plan.mpp.y],

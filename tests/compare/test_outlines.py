@@ -116,6 +116,19 @@ def test_a_truth_image_marks_idc_and_what_was_judged(make_map: MakeMap, tmp_path
     assert read.judged_l0.bounds == (1100, 500, 1400, 900)
 
 
+def test_a_truth_image_may_have_one_row_and_column_more_or_less(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    for rows, cols in ((3, 5), (5, 3)):
+        truth = np.ones((rows, cols), np.uint8)
+        truth[0, 0] = 2
+        Image.fromarray(truth).save(tmp_path / "truth.png")
+        read = read_outlines(tmp_path / "truth.png", make_map(VALUES))
+        assert read.union_l0.bounds == (1000, 500, 1100, 600)
+        assert read.judged_l0 is not None
+        assert read.judged_l0.area == 12 * 100**2
+
+
 def test_a_black_and_white_truth_image_is_judged_everywhere(
     make_map: MakeMap, tmp_path: Path
 ) -> None:
@@ -159,7 +172,8 @@ def test_a_file_that_is_not_what_it_should_be_is_refused(
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (np.zeros((3, 4), np.uint8), "one pixel a cell"),
+        (np.zeros((2, 4), np.uint8), "one pixel a cell"),
+        (np.zeros((4, 4, 3), np.uint8), "one pixel a cell"),
         (np.full((4, 4), 7, np.uint8), "expected 0"),
     ],
 )

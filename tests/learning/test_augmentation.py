@@ -21,9 +21,13 @@ def augmentation() -> Any:
 def tissue() -> NDArray[np.float32]:
     """Patches with nuclei-sized detail in the colors of H&E, float32 (48, 64, 64, 3)."""
     rng = np.random.default_rng(0)
-    noise = rng.normal(size=(48, 64, 64, 2))
-    fields = sum(gaussian_filter(noise, (0, s, s, 0)) * s for s in (1.2, 2.0, 5.0))
-    density = np.clip(0.35 + 0.45 * fields, 0, 2)
+    # Nuclei (hematoxylin) are a few pixels wide, the stroma (eosin) is smoother.
+    noise = rng.normal(size=(2, 48, 64, 64))
+    fields = [
+        sum(gaussian_filter(plane, (0, sigma, sigma)) * sigma for sigma in sigmas)
+        for plane, sigmas in zip(noise, ((1.2, 2.0, 5.0), (3.0, 5.0)), strict=True)
+    ]
+    density = np.clip(0.35 + 0.45 * np.stack(fields, -1), 0, 2)
     vectors = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
     return np.round(255 * np.exp(-density @ vectors)).astype(np.float32)
 
@@ -106,14 +110,14 @@ def test_focus_scales_fine_detail_and_leaves_the_mean(
         augmentation.RandomFocus(share=1.0, blur=1.0, sharpen=-1.0, seed=0)(tissue, training=True)
     )
     inner = np.s_[:, 2:-2, 2:-2]
-    assert np.diff(blurred, axis=1).std() < 0.8 * np.diff(tissue, axis=1).std()
+    assert np.diff(blurred, axis=1).std() < 0.9 * np.diff(tissue, axis=1).std()
     assert blurred[inner].mean() == pytest.approx(tissue[inner].mean(), abs=1.0)
 
 
 @pytest.mark.parametrize(
     ("sampling", "share_subsampled"), [("444", 0.0), ("420", 1.25)], ids=["4:4:4", "4:2:0"]
 )
-@pytest.mark.parametrize("quality", [60, 80])
+@pytest.mark.parametrize("quality", [60, 80, 95])
 def test_jpeg_changes_pixels_as_much_as_a_codec(
     quality: int,
     sampling: str,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.render.difference import DifferenceAreas, write_difference
+from wsi_pipeline.render.difference import DifferenceAreas, write_change, write_difference
 from wsi_pipeline.render.page import HEADER, MARGIN
 
 MakeMap = Callable[..., ProbabilityMap]
@@ -59,3 +59,27 @@ def test_holes_stay_open(make_map: MakeMap, tmp_path: Path) -> None:
     image = _drawn(make_map(), DifferenceAreas(EMPTY, ring, EMPTY, "run", "truth"), tmp_path)
     assert len(set(image[175, 175].tolist())) == 1
     assert len(set(image[125, 125].tolist())) > 1
+
+
+def test_a_rise_is_red_a_fall_blue_and_no_change_or_no_data_grey(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    change = np.zeros((8, 10), np.float32)
+    change[1, 1], change[1, 3], change[1, 5] = 0.9, -0.9, np.nan
+    write_change(
+        np.full((390, 480, 3), (230, 150, 200), np.uint8),
+        make_map(),
+        change,
+        title="slide",
+        subtitle="new against old",
+        figures=[],
+        footer="today",
+        path=tmp_path / "change.png",
+    )
+    with Image.open(tmp_path / "change.png") as picture:
+        image = np.asarray(picture)[HEADER : HEADER + 390, MARGIN : MARGIN + 480].astype(int)
+    rise, fall, unknown, same = (image[75, col * 50 + 25] for col in (1, 3, 5, 7))
+    assert rise[0] > max(rise[1], rise[2]) + 40
+    assert fall[2] > max(fall[0], fall[1]) + 20
+    assert unknown.tolist() == same.tolist()
+    assert len(set(same.tolist())) == 1

@@ -127,9 +127,27 @@ def is_finished(job: SlideJob, card: ModelCard) -> bool:
     status = read_status(job.folder)
     if status.get("state") not in ("done", "empty") or not (job.folder / MAP_NAME).is_dir():
         return False
-    if status.get("map_sha256") != job.map_sha256(card):
+    if status.get("map_sha256") != job.map_sha256(card) or not _is_same_file(job, status):
         return False
     return job.config.outputs == "map" or status["state"] == "empty" or "thumbnail" in status
+
+
+def _is_same_file(job: SlideJob, status: dict[str, Any]) -> bool:
+    """Return whether the slide is still the file that was done, by its content where in doubt."""
+    file = status.get("file", {})
+    try:
+        stat = job.source.path.stat()
+    except OSError:
+        return True  # the drive may be away: what is done stays done
+    if stat.st_size != file.get("bytes"):
+        return False
+    if stat.st_mtime_ns == file.get("mtime_ns"):
+        return True
+    try:
+        with job.source.open() as reader:
+            return bool(reader.info.quickhash == file.get("quickhash"))
+    except WsiPipelineError:
+        return False
 
 
 def _do_or_record(

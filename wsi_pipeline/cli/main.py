@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "scan": "look at slides without inference; writes an editable list",
     "render": "regions and overlays again from the stored maps",
     "export": "the results in another program's format",
+    "serve": "look at the results and review them in the browser",
     "compare": "run against run, or run against a pathologist's outlines",
     "train": "train a patch classifier",
     "evaluate": "evaluate a patch classifier on labelled data",

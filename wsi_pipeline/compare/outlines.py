@@ -192,10 +192,7 @@ def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
             truth = np.asarray(picture)
     except UnidentifiedImageError as exc:
         raise ValueError("not a picture") from exc
-    if truth.shape != map_.values.shape:
-        raise ValueError(
-            f"{truth.shape} px, but the map has {map_.values.shape} cells: one pixel a cell"
-        )
+    truth = _fitted(truth, map_.values.shape)
     present = set(np.unique(truth).tolist())
     if present <= {0, 1, 2}:
         is_idc, judged = truth == 2, _cells_l0(map_, truth > 0)
@@ -206,3 +203,14 @@ def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
     whole = _cells_l0(map_, is_idc)
     items = tuple(Outline(str(n), part) for n, part in enumerate(_polygons(whole), start=1))
     return Outlines(path.name, items, judged)
+
+
+def _fitted(truth: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Cut or pad a truth image by the one row or column in which it may differ from the grid.
+
+    A remainder of a slide below a pixel makes no row of cells here, but may make one elsewhere.
+    """
+    rows, cols = shape
+    if truth.ndim != 2 or abs(truth.shape[0] - rows) > 1 or abs(truth.shape[1] - cols) > 1:
+        raise ValueError(f"{truth.shape} px, but the map has {shape} cells: one pixel a cell")
+    return np.pad(truth, ((0, 1), (0, 1)))[:rows, :cols]

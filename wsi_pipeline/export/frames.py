@@ -13,7 +13,7 @@ def viewer_offset_l0(map_: ProbabilityMap) -> tuple[int, int]:
     Notes
     -----
     QuPath's OpenSlide reader crops to the scanned bounds wherever a file states all four of
-    `openslide.bounds-x`, `-y`, `-width` and `-height` (MIRAX, Leica SCN, Ventana, Hamamatsu VMS),
+    `openslide.bounds-x`, `-y`, `-width` and `-height` (MIRAX, Leica SCN, Ventana BIF and others),
     unless it is told `--no-crop`. Where a file states none, `bounds_l0` starts at (0, 0), so the
     offset of the scanned bounds is right for every format.
     """

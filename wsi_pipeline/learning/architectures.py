@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.learning.imagenet import BASES, imagenet_network
 
 
 def compact_residual(
@@ -78,21 +79,61 @@ def _residual_block(x: Any, width: int, stride: int, *, name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, x]))
 
 
-ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {"compact-residual": compact_residual}
-"""Network builders by the name that `--architecture` takes; each takes the patch side in pixels."""
+def baseline_cnn(patch_px: int) -> keras.Model:
+    """Return a plain convolutional network, the yardstick for everything else.
+
+    Three convolutions with pooling and two dense layers, after Cruz-Roa et al. 2014.
+    """
+    inputs = keras.Input((patch_px, patch_px, 3), dtype="float32", name="patch")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="to_unit_range")(inputs)
+    for stage, width in enumerate((16, 32, 128), 1):
+        x = layers.Conv2D(width, 5, padding="same", activation="relu", name=f"conv{stage}")(x)
+        x = layers.MaxPooling2D(2, padding="same", name=f"pool{stage}")(x)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.3, name="dropout")(x)
+    outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="baseline_cnn")
 
 
-def build(name: str, patch_px: int) -> keras.Model:
+FROM_SCRATCH: dict[str, Callable[[int], keras.Model]] = {
+    "compact-residual": compact_residual,
+    "baseline-cnn": baseline_cnn,
+}
+"""Our own networks by the name that `--architecture` takes; each takes the patch side in pixels."""
+
+
+def architecture_names() -> list[str]:
+    """Return every name that `build` knows."""
+    return [*FROM_SCRATCH, *BASES]
+
+
+def build(name: str, patch_px: int, *, weights: str = "", input_px: int = 0) -> keras.Model:
     """Return a new network.
+
+    Parameters
+    ----------
+    name : str
+        One of `architecture_names`.
+    patch_px : int
+        Side of a patch.
+    weights, input_px
+        See `imagenet_network`; for its networks only.
 
     Raises
     ------
     ConfigError
-        Where no architecture has this name.
+        Where no architecture has this name, or it has no ImageNet weights.
     """
-    if name not in ARCHITECTURES:
+    if name in BASES:
+        return imagenet_network(name, patch_px, weights=weights, input_px=input_px)
+    if name not in FROM_SCRATCH:
         raise ConfigError(
-            f"there is no architecture {name!r}",
-            f"Choose one of {', '.join(sorted(ARCHITECTURES))}",
+            f"there is no architecture {name!r}", f"Choose one of {', '.join(architecture_names())}"
         )
-    return ARCHITECTURES[name](patch_px)
+    if weights or input_px:
+        raise ConfigError(
+            f"{name} starts from scratch at the patch's own size",
+            f"Leave weights and input size out, or choose one of {', '.join(BASES)}",
+        )
+    return FROM_SCRATCH[name](patch_px)

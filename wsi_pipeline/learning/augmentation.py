@@ -206,8 +206,8 @@ class RandomJpeg(PatchAugmentation):
 
     def _chroma(self, chroma: Any, table: Any, images: Any) -> Any:
         full = _quantized(chroma, table)
-        both = ops.repeat(ops.repeat(_quantized(_mean(chroma, 2, 2), table), 2, axis=1), 2, axis=2)
-        wide = ops.repeat(_quantized(_mean(chroma, 1, 2), table), 2, axis=2)
+        both = _doubled(_doubled(_quantized(_mean(chroma, 2, 2), table), axis=1), axis=2)
+        wide = _doubled(_quantized(_mean(chroma, 1, 2), table), axis=2)
         draw = self.uniform(images, 0.0, 1.0, (1, 1, 1))
         reduced = ops.where(draw < 0.8 * self.subsampled, both, wide)
         return ops.where(draw < self.subsampled, reduced, full)
@@ -249,6 +249,15 @@ def _quantized(plane: Any, table: Any) -> Any:
 
 def _mean(plane: Any, tall: int, wide: int) -> Any:
     return ops.average_pool(plane, (tall, wide), (tall, wide), data_format="channels_last")
+
+
+def _doubled(plane: Any, axis: int) -> Any:
+    """Double an axis as decoders do: three quarters of the nearest sample, one of the next."""
+    side = plane.shape[axis]
+    nearest = np.repeat(np.eye(side), 2, axis=0)
+    following = np.clip(np.arange(2 * side) // 2 + np.tile([-1, 1], side), 0, side - 1)
+    weights = (0.75 * nearest + 0.25 * np.eye(side)[following]).astype(np.float32)
+    return ops.einsum("ui,nijc->nujc" if axis == 1 else "uj,nijc->niuc", weights, plane)
 
 
 def histology_augmentation(*, seed: int = 0, jpeg: bool = True, stain: bool = True) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Labelled patches as users have them: the folder layout of the public IDC archive."""
+"""Labelled patches in memory; the folder layout of the public IDC archive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,8 @@ class PatchDataset:
     """int32, shape (N, 2): x, y as in the name (1-based pixels at 8 µm/px), -1 where unknown."""
     problems: dict[str, list[str]] = field(default_factory=dict)
     """What was met on the way, by kind: the files concerned."""
+    sides: NDArray[np.str_] | None = None
+    """Shape (N,): "train", "validation" or "test" where the data set's own folders say so."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,18 +49,33 @@ class PatchDataset:
     def subset(self, keep: NDArray[np.bool_]) -> PatchDataset:
         """Return the patches where `keep` is true."""
         indices = np.flatnonzero(keep)
-        return PatchDataset(
-            self.images[indices],
-            self.labels[indices],
-            self.patients[indices],
-            tuple(self.files[i] for i in indices),
-            self.positions[indices],
-            self.problems,
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            patients=self.patients[indices],
+            files=tuple(self.files[i] for i in indices),
+            positions=self.positions[indices],
+            sides=None if self.sides is None else self.sides[indices],
         )
 
     def of_patients(self, patients: Sequence[str]) -> PatchDataset:
         """Return the patches of these patients."""
         return self.subset(np.isin(self.patients, list(patients)))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """An image file with what its place, its name or a table says of it."""
+
+    path: Path
+    name: str
+    """Relative to the data set's folder."""
+    label: int
+    patient: str
+    """"" where unknown."""
+    position: tuple[int, int] = (-1, -1)
+    side: str = ""
 
 
 def read_archive_folder(folder: Path, patch_px: int) -> PatchDataset:
@@ -83,62 +100,113 @@ def read_archive_folder(folder: Path, patch_px: int) -> PatchDataset:
             "Point to the folder that holds the patient folders of the IDC archive",
         )
     problems: dict[str, list[str]] = {}
+    entries = [_archive_file(path, folder, problems) for path in paths]
+    return load_patches(folder, entries, patch_px, problems)
+
+
+def load_patches(
+    folder: Path,
+    entries: Sequence[LabelledFile],
+    patch_px: int,
+    problems: dict[str, list[str]],
+    *,
+    reduce_larger: bool = False,
+) -> PatchDataset:
+    """Read the files of a data set, each as a patch of `patch_px`.
+
+    Parameters
+    ----------
+    folder : Path
+        The data set, for messages.
+    entries : sequence of LabelledFile
+    patch_px : int
+        Side of the patches.
+    problems : dict
+        What was met so far, by kind; what is met here is added.
+    reduce_larger : bool
+        Reduce larger images to the side by area averaging; otherwise they are left out.
+
+    Raises
+    ------
+    DatasetError
+        Where none of the files can be read.
+    """
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(lambda path: _read_patch(path, patch_px), paths))
-    rows = []
-    for path, (image, problem) in zip(paths, pictures, strict=True):
-        name = path.relative_to(folder).as_posix()
-        if problem:
-            problems.setdefault(problem, []).append(name)
-        if image is not None:
-            rows.append((image, *_facts(path, problems, name), path.parent.parent.name, name))
-    if not rows:
-        raise DatasetError(
-            f"none of the {len(paths)} patches of {folder} can be read", str(problems)
+        pictures = list(
+            pool.map(lambda e: _read_patch(e.path, patch_px, reduce_larger=reduce_larger), entries)
         )
-    _report_duplicates(rows, problems)
+    kept = []
+    for entry, (image, problem) in zip(entries, pictures, strict=True):
+        if problem:
+            problems.setdefault(problem, []).append(entry.name)
+        if image is not None:
+            kept.append((entry, image))
+    if not kept:
+        raise DatasetError(
+            f"none of the {len(entries)} patches of {folder} can be read",
+            "; ".join(f"{kind}: {len(names)}" for kind, names in problems.items()),
+        )
+    files = [entry for entry, _ in kept]
+    _report_duplicates(files, problems)
     for kind, names in problems.items():
         logger.warning("%s: %d patches, e.g. %s", kind, len(names), names[0])
-    images, labels, positions, patients, files = zip(*rows, strict=True)
+    sides = np.array([entry.side for entry in files])
     return PatchDataset(
-        np.stack(images),
-        np.array(labels, np.int8),
-        np.array(patients),
-        tuple(files),
-        np.array(positions, np.int32),
+        np.stack([image for _, image in kept]),
+        np.array([entry.label for entry in files], np.int8),
+        np.array([entry.patient for entry in files]),
+        tuple(entry.name for entry in files),
+        np.array([entry.position for entry in files], np.int32),
         problems,
+        sides if (sides != "").all() else None,
     )
 
 
-def _read_patch(path: Path, patch_px: int) -> tuple[RgbArray | None, str]:
+def _archive_file(path: Path, folder: Path, problems: dict[str, list[str]]) -> LabelledFile:
+    """Take the label from the folder and the position from the name."""
+    label, patient = int(path.parent.name), path.parent.parent.name
+    name = path.relative_to(folder).as_posix()
+    match = ARCHIVE_NAME.search(path.name)
+    if match is None:
+        return LabelledFile(path, name, label, patient)
+    if int(match["label"]) != label:
+        problems.setdefault("folder and name contradict each other (folder taken)", []).append(name)
+    return LabelledFile(path, name, label, patient, (int(match["x"]), int(match["y"])))
+
+
+def _read_patch(
+    path: Path, patch_px: int, *, reduce_larger: bool
+) -> tuple[RgbArray | None, str]:
     """Return the patch (None where unusable) and the problem met, if any."""
     try:
         with Image.open(path) as picture:
-            image = np.asarray(picture.convert("RGB"))
+            rgb = picture.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None, "unreadable, left out"
-    height, width = image.shape[:2]
-    if (height, width) == (patch_px, patch_px):
-        return image, ""
-    if height > patch_px or width > patch_px:
-        return None, f"larger than {patch_px} px, left out"
-    margin = ((0, patch_px - height), (0, patch_px - width), (0, 0))
-    return np.pad(image, margin, constant_values=255), "smaller, padded with white"
+    if rgb.size == (patch_px, patch_px):
+        return np.asarray(rgb), ""
+    problem = ""
+    if max(rgb.size) > patch_px:
+        if not reduce_larger:
+            return None, f"larger than {patch_px} px, left out"
+        rgb, problem = _reduced(rgb, patch_px), f"larger, reduced to {patch_px} px"
+    if rgb.size != (patch_px, patch_px):
+        problem = "smaller, padded with white"
+    margin = ((0, patch_px - rgb.height), (0, patch_px - rgb.width), (0, 0))
+    return np.pad(np.asarray(rgb), margin, constant_values=255), problem
 
 
-def _facts(path: Path, problems: dict[str, list[str]], name: str) -> tuple[int, tuple[int, int]]:
-    """Return the label (the folder's) and the position (the name's)."""
-    label = int(path.parent.name)
-    match = ARCHIVE_NAME.search(path.name)
-    if match is None:
-        return label, (-1, -1)
-    if int(match["label"]) != label:
-        problems.setdefault("folder and name contradict each other (folder taken)", []).append(name)
-    return label, (int(match["x"]), int(match["y"]))
+def _reduced(rgb: Image.Image, patch_px: int) -> Image.Image:
+    """Cut the central square out and reduce it by area averaging."""
+    side = max(patch_px, min(rgb.size))
+    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    box = (max(left, 0), max(top, 0), min(left + side, rgb.width), min(top + side, rgb.height))
+    square = rgb.crop(box)
+    return square if side == patch_px else square.resize((patch_px, patch_px), Image.Resampling.BOX)
 
 
-def _report_duplicates(rows: Sequence[tuple[object, ...]], problems: dict[str, list[str]]) -> None:
-    stems = Counter(Path(str(row[-1])).name for row in rows)
-    twice = sorted(name for name, n in stems.items() if n > 1)
+def _report_duplicates(files: Sequence[LabelledFile], problems: dict[str, list[str]]) -> None:
+    names = Counter(Path(entry.name).name for entry in files)
+    twice = sorted(name for name, n in names.items() if n > 1)
     if twice:
         problems["the same name more than once (all kept)"] = twice

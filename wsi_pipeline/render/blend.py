@@ -34,7 +34,8 @@ class Blend:
     colormap: str = "viridis"
     """A matplotlib name. The limits are always 0 and 1."""
     opacity: float = 0.6
-    """Of the color at probability 1; it falls in proportion to 0, where the slide shows bare."""
+    """Of the color at probability 1. It falls with the square root of the probability to 0, where
+    the slide shows bare: in proportion, a cell at a threshold of 0.2 would hardly be seen."""
 
     def __post_init__(self) -> None:
         if self.colormap not in mpl.colormaps:
@@ -53,8 +54,8 @@ class Blend:
     def translucent(self, probability: FloatArray) -> RgbaArray:
         """Return the colors as laid over the slide, (..., 4): opacity falls with probability."""
         table = self._table()
-        levels = np.linspace(0, 255 * self.opacity, _TABLE_SIZE).round()
-        table[:_TABLE_SIZE, 3] = levels
+        alpha = self.opacity * np.sqrt(np.linspace(0, 1, _TABLE_SIZE))
+        table[:_TABLE_SIZE, 3] = (255 * alpha).round()
         rgba: RgbaArray = table[_table_rows(probability)]
         return rgba
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.patches import PathPatch
 from PIL import Image
 
-from wsi_pipeline.geometry import Box, RgbArray, Size
+from wsi_pipeline.geometry import Box, FloatArray, RgbArray, Size
 from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.render.blend import CellLookup, RgbaArray, over
 from wsi_pipeline.render.outlines import Area, path_of, to_picture
-from wsi_pipeline.render.page import FAINT, HEADER, Layout, Page
+from wsi_pipeline.render.page import FAINT, HEADER, INK, Layout, Page
 from wsi_pipeline.render.png import write_png
 
 BOTH: Final = "#009e73"
@@ -23,6 +25,7 @@ ONLY_REFERENCE: Final = "#0072b2"
 """Okabe and Ito's green, vermilion and blue, told apart by all kinds of color vision."""
 
 _FILL_ALPHA: Final = 0.45
+_CHANGE_ALPHA: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +88,70 @@ def write_difference(
     write_png(page.finish(), path)
 
 
+def write_change(
+    thumbnail: RgbArray,
+    map_: ProbabilityMap,
+    change: FloatArray,
+    *,
+    title: str,
+    subtitle: str,
+    figures: Sequence[tuple[str, str]],
+    footer: str,
+    path: Path,
+) -> None:
+    """Draw how the probability changed from one run to another, from -1 to 1, cell by cell.
+
+    Parameters
+    ----------
+    thumbnail : ndarray of uint8, shape (H, W, 3)
+        The scanned bounds of the slide.
+    map_ : ProbabilityMap
+        On whose grid the change is.
+    change : ndarray of float32, shape (rows, cols)
+        New less old; NaN where one of them did not classify, which is left grey.
+    title, subtitle, footer : str
+    figures : sequence of (name, value)
+        Scores, as they are to be read.
+    path : Path
+        The PNG file.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written.
+    """
+    layout = Layout.around(Size(thumbnail.shape[1], thumbnail.shape[0]))
+    page = Page(layout)
+    lookup = CellLookup.of(map_, Size(thumbnail.shape[1], thumbnail.shape[0]))
+    page.paste(over(_greyed(thumbnail), lookup.spread_rgba(_change_rgba(change))), layout.image)
+    page.header(title, subtitle)
+    page.scale_bar(map_)
+    page.footer(footer)
+    page.table(_draw_change_bar(page) + 40, figures)
+    write_png(page.finish(), path)
+
+
+def _change_rgba(change: FloatArray) -> RgbaArray:
+    """Return red where the probability rose, blue where it fell, clear where it did not change."""
+    known = np.nan_to_num(change).clip(-1, 1)
+    rgba: RgbaArray = mpl.colormaps["RdBu_r"]((known + 1) / 2, bytes=True)
+    rgba[..., 3] = (255 * _CHANGE_ALPHA * np.sqrt(np.abs(known))).round()
+    return rgba
+
+
+def _draw_change_bar(page: Page) -> int:
+    bar = Box(page.layout.panel_x, HEADER + 28, 26, 240)
+    falling = np.linspace(1, -1, bar.height, dtype=np.float32)[:, np.newaxis]
+    ramp = _change_rgba(np.broadcast_to(falling, (bar.height, bar.width)))
+    page.paste(over(np.full((bar.height, bar.width, 3), 200, np.uint8), ramp), bar)
+    page.text(bar.x, bar.y - 14, "Change of probability", 11, fontweight="bold")
+    for value in (-1, -0.5, 0, 0.5, 1):
+        y = bar.y + (1 - value) / 2 * bar.height
+        page.line((bar.right, bar.right + 4), (y, y))
+        page.text(bar.right + 8, y + 4, f"{value:+g}" if value else "0")
+    return bar.bottom
+
+
 def _kinds(areas: DifferenceAreas) -> tuple[tuple[str, Area, str], ...]:
     return (
         (BOTH, areas.both_l0, "both"),
@@ -108,5 +175,5 @@ def _draw_legend(page: Page, areas: DifferenceAreas) -> int:
         page.rectangle(box, facecolor=color, alpha=_FILL_ALPHA, linewidth=0)
         page.rectangle(box, fill=False, edgecolor=color, linewidth=1.8)
         none = "  (none)" if area_l0.is_empty else ""
-        page.text(box.right + 8, box.y + 11, words + none, color=FAINT if none else "#1a1a1a")
+        page.text(box.right + 8, box.y + 11, words + none, color=FAINT if none else INK)
     return y + 14 + 3 * 24

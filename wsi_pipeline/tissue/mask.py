@@ -231,7 +231,9 @@ def _grow_from_core(
     faint |= evidence.texture > parameters.faint_texture_od
     lace = morphology.close_gaps((core | faint) & ~artifacts.any, parameters.closing_um, um_px)
     wide = morphology.open_strands(lace, parameters.min_width_um, um_px)
+    # Opening cuts the corners of fat, so they are taken back; the stubs of hairs are not.
     lace &= morphology.grow(wide, parameters.min_width_um, um_px)
+    lace = morphology.open_strands(lace, parameters.min_width_um / 3, um_px)
     near = morphology.grow(core, parameters.reach_um, um_px)
     solid = morphology.close_gaps(core, parameters.closing_um, um_px)
     mask = morphology.parts_touching(solid | (lace & near), core)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +20,9 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.geometry import Size
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.web.refusals import ConflictError, NotFoundError, UnusableError
+from wsi_pipeline.web.refusals import ConflictError, UnusableError
 
 REVIEW_NAME: Final = "review.json"
 LARGEST_CHANGE: Final = 500
@@ -128,24 +126,178 @@ class ReviewStore:
             review = self.read()
             if update.revision != review["revision"]:
                 raise _conflict(review)
-            time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            items, records = dict(review["items"]), []
-            for change in update.changes:
-                before = items.get(change.id)
-                after = _changed(change, before or new_item(change), update.reviewer, time)
-                if change.removed:
-                    del_or_refuse(items, change)
-                else:
-                    items[change.id] = after
-                records.append({"id": change.id, "before": _said(before), "after": _said(after)})
-            revision = review["revision"] + 1
-            entry = {"revision": revision, "time": time, "reviewer": update.reviewer}
-            review = {
-                **review,
-                "revision": revision,
-                "items": items,
-                "history": [*review["history"], {**entry, "changes": records}],
-            }
+            review = _applied(review, update, new_item)
             data = json.dumps(review, indent=1, ensure_ascii=False, allow_nan=False)
             write_atomic(self._path, data.encode())
             return review
+
+
+def detected_item(change: Change, collection: dict[str, Any]) -> dict[str, Any]:
+    """Return the item of a region of the map, with its outline and figures.
+
+    Raises
+    ------
+    UnusableError
+        Where no region has that id.
+    """
+    for feature in collection["features"]:
+        if feature["id"] == change.id:
+            return {
+                "kind": "detected",
+                "geometry": feature["geometry"],
+                "measurements": feature["properties"]["measurements"],
+                "threshold": change.threshold,
+            }
+    raise UnusableError(
+        f"no region has the id {change.id}",
+        "The slide may have been rendered again: reload the page",
+    )
+
+
+def drawn_item(change: Change, map_: ProbabilityMap) -> dict[str, Any]:
+    """Return the item of an outline drawn by hand, with area and figures from the map.
+
+    Raises
+    ------
+    UnusableError
+        Where the outline encloses nothing on the slide.
+    """
+    _, _, width, height = map_.bounds_l0
+    drawn = shapely.make_valid(shapely.Polygon(change.outline))
+    outline = polygons_of(shapely.intersection(drawn, shapely.box(0, 0, width, height)))
+    if outline is None:
+        raise UnusableError("the outline encloses nothing on the slide", "Draw it again")
+    return {
+        "kind": "drawn",
+        "geometry": shapely.geometry.mapping(shapely.set_precision(outline, 0.001)),
+        "measurements": _measurements(outline, map_),
+    }
+
+
+def polygons_of(shape: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon | None:
+    """Return the parts of a shape that have an area; None where none has."""
+    # twice: `make_valid` may return a collection that holds a MultiPolygon
+    flat = shapely.get_parts(shapely.get_parts(shape))
+    parts = [part for part in flat if part.geom_type == "Polygon" and part.area > 0]
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def review_geojson(review: dict[str, Any], which: Literal["accepted", "all"]) -> dict[str, Any]:
+    """Return the reviewed regions as QuPath reads them, in image px.
+
+    Parameters
+    ----------
+    which : {"accepted", "all"}
+        "all" also gives the rejected ones, in QuPath's class "Ignore*", and those commented on.
+    """
+    features = [
+        _feature(item_id, item)
+        for item_id, item in review["items"].items()
+        if which == "all" or item["decision"] == "accepted"
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def counts(review: dict[str, Any]) -> dict[str, Any]:
+    """Return how far the review of a slide is, for the archive page."""
+    decisions = [item["decision"] for item in review["items"].values()]
+    last = review["history"][-1] if review["history"] else {}
+    return {
+        "accepted": decisions.count("accepted"),
+        "rejected": decisions.count("rejected"),
+        "reviewer": last.get("reviewer"),
+        "time": last.get("time"),
+    }
+
+
+def _applied(
+    review: dict[str, Any], update: ReviewUpdate, new_item: Callable[[Change], dict[str, Any]]
+) -> dict[str, Any]:
+    entry = {
+        "revision": review["revision"] + 1,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "reviewer": update.reviewer,
+    }
+    items, records = dict(review["items"]), []
+    for change in update.changes:
+        before = items.get(change.id)
+        if change.removed:
+            _check_removable(change, before)
+            del items[change.id]
+            records.append({"id": change.id, "before": before, "after": None})
+            continue
+        items[change.id] = {
+            **(before or new_item(change)),
+            **_said(change.model_dump()),
+            "reviewer": entry["reviewer"],
+            "time": entry["time"],
+        }
+        after = _said(items[change.id])
+        records.append({"id": change.id, "before": before and _said(before), "after": after})
+    history = [*review["history"], {**entry, "changes": records}]
+    return {**review, "revision": entry["revision"], "items": items, "history": history}
+
+
+def _check_removable(change: Change, item: dict[str, Any] | None) -> None:
+    if item is None:
+        raise UnusableError(f"the review has no item {change.id}", "Reload the page")
+    if item["kind"] != "drawn":
+        raise UnusableError(
+            "a region that the program found cannot be removed", "Reject it, it then stays on record"
+        )
+
+
+def _said(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reviewer said about an item."""
+    return {name: item[name] for name in ("decision", "label", "comment")}
+
+
+def _conflict(review: dict[str, Any]) -> ConflictError:
+    last = review["history"][-1] if review["history"] else {}
+    who, time = last.get("reviewer", "somebody"), last.get("time", "")
+    return ConflictError(
+        f"{who} has saved this review in between ({time})",
+        "Load their version; your changes stay on the page and can be saved on top of it",
+    )
+
+
+def _measurements(outline: shapely.Geometry, map_: ProbabilityMap) -> dict[str, Any]:
+    """Return area, perimeter and, over the cells whose centers lie inside, the probability."""
+    x_um, y_um = map_.mpp.x, map_.mpp.y
+    in_um = shapely.transform(outline, lambda corners: corners * (x_um, y_um))
+    rows, cols = map_.values.shape
+    x = map_.origin_l0[0] - map_.bounds_l0[0] + (np.arange(cols) + 0.5) * map_.step_l0[0]
+    y = map_.origin_l0[1] - map_.bounds_l0[1] + (np.arange(rows) + 0.5) * map_.step_l0[1]
+    shapely.prepare(outline)
+    inside = map_.values[shapely.contains_xy(outline, *np.meshgrid(x, y))]
+    known = inside[~np.isnan(inside)].astype(np.float64)
+    figures: dict[str, Any] = {
+        "Area mm^2": round(in_um.area / 1e6, 6),
+        "Perimeter mm": round(in_um.length / 1e3, 6),
+        "Patches": known.size,
+    }
+    if known.size:
+        figures["Mean probability"] = round(float(known.mean()), 6)
+        figures["Max probability"] = round(float(known.max()), 6)
+    return figures
+
+
+def _feature(item_id: str, item: dict[str, Any]) -> dict[str, Any]:
+    rejected = item["decision"] == "rejected"
+    color = CLASS_COLORS.get(item["label"], OTHER_COLOR)
+    name, rgb = REJECTED_CLASS if rejected else (item["label"], color)
+    said = {"Decision": item["decision"], "Reviewer": item["reviewer"], "Time": item["time"]}
+    return {
+        "type": "Feature",
+        "id": item_id,
+        "geometry": item["geometry"],
+        "properties": {
+            "objectType": "annotation",
+            "name": item["comment"][:60] or item["label"],
+            "classification": {"name": name, "color": list(rgb)},
+            "measurements": item["measurements"],
+            "metadata": {**said, "Comment": item["comment"], "Origin": item["kind"]},
+        },
+    }

@@ -1,0 +1,100 @@
+"""`wsi-pipeline serve`: the review application in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsi_pipeline.classifier import DEFAULT_MODEL
+from wsi_pipeline.cli.main import EXIT_DONE
+from wsi_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsi_pipeline.web.security import Access
+
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+PENDING_CONNECTIONS = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="output folder of a run")
+    add("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
+    add("--host", default="127.0.0.1", help="address to listen on; default: this machine only")
+    add("--token", help="what users must know; with --host one is made where none is given")
+    add("--slides", type=Path, metavar="DIR", help="where the slide files are now, if they moved")
+    add("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="model of the patch page")
+    add("--open", action="store_true", help="open the browser")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    import uvicorn
+
+    from wsi_pipeline.web.app import create_app
+
+    if options.slides is not None and not options.slides.is_dir():
+        raise ConfigError(f"--slides {options.slides} is no folder", "Give the slides' folder")
+    access = access_of(options.host, options.token)
+    app = create_app(
+        options.out, slides_dir=options.slides, access=access, model=options.model
+    )
+    listening = listen(options.host, options.port)
+    address = address_of(options.host, listening.getsockname()[1])
+    entrance = f"{address}enter?ticket={access.new_ticket()}" if access else address
+    print(f"Review of {options.out}: {entrance}")
+    if access is not None:
+        print("  This address works once. Others open the one below and type in the token.")
+        print(f"  {address}enter   token: {access.token if options.token is None else 'as given'}")
+    print("Research use only. Not for diagnosis. Stop with Ctrl+C.", flush=True)
+    if options.open:
+        threading.Timer(0.5, webbrowser.open, (entrance,)).start()
+    # No access log: addresses hold tickets. Server and date headers tell a visitor nothing.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
+    return EXIT_DONE
+
+
+def access_of(host: str, token: str | None) -> Access | None:
+    """Return who is let in: everybody on this machine, elsewhere who has the token.
+
+    Raises
+    ------
+    ConfigError
+        Where the token is too short.
+    """
+    from wsi_pipeline.web.security import Access, is_loopback
+
+    if token is None and is_loopback(host):
+        return None
+    return Access(token if token is not None else secrets.token_urlsafe(24))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises
+    ------
+    ConfigError
+        Where the address is not this machine's or the port is taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=PENDING_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen on {host}, port {port} ({error})",
+            "Another program may use the port: choose one with --port, or --port 0 for a free one",
+        ) from error
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address to open in a browser."""
+    name = socket.gethostname() if host in ANY_ADDRESS else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"

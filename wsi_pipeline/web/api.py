@@ -1,0 +1,175 @@
+"""The interface over HTTP that the pages and other programs use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
+
+from wsi_pipeline.web.classify import MAX_UPLOAD_BYTES, Classification
+from wsi_pipeline.web.desk import Desk
+from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
+from wsi_pipeline.web.refusals import TooLargeError
+from wsi_pipeline.web.review import ReviewUpdate, review_geojson
+
+KEEP: Final = {"cache-control": "private, max-age=604800, immutable"}
+"""For what has the slide's fingerprint in its address."""
+PICTURES: Final = {"overlay": "overlay.png", "heatmap": "heatmap.png", "thumbnail": "thumbnail.jpg"}
+_REFUSAL: Final = {
+    "description": "Refused: `error` says why, `advice` what to do",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"error": {"type": "string"}, "advice": {"type": "string"}},
+                "required": ["error", "advice"],
+            }
+        }
+    },
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of the statuses with which a request may be refused."""
+    return dict.fromkeys((403, *statuses), _REFUSAL)
+
+
+async def desk_of(request: Request) -> Desk:
+    """Return the application's desk."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+SlideId = Annotated[str, Path(max_length=255, description="As in the archive's list")]
+Index = Annotated[int, Path(ge=0, le=2**31)]
+PictureName = Literal["overlay", "heatmap", "thumbnail"]
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/archive", summary="The run and a row a slide", responses=refusals())
+def archive(desk: TheDesk) -> dict[str, Any]:
+    """Return the run and a row a slide."""
+    return desk.archive()
+
+
+@router.get("/slides/{slide_id}", summary="One slide in figures", responses=refusals(404, 422))
+def slide(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
+    """Return image size, grid, thresholds, figures and provenance of a slide."""
+    return desk.slide(desk.catalog.entry(slide_id))
+
+
+@router.get(
+    "/slides/{slide_id}/tiles/{level}/{col}_{row}.jpg",
+    summary="A Deep Zoom tile of the slide",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
+)
+def tile(desk: TheDesk, slide_id: SlideId, level: Index, col: Index, row: Index) -> Response:
+    """Return a tile; the last level is the slide itself, each one before it half as large."""
+    data = desk.tiles.tile(desk.catalog.entry(slide_id), level, col, row)
+    return Response(data, media_type="image/jpeg", headers=KEEP)
+
+
+@router.get(
+    "/slides/{slide_id}/pictures/{name}",
+    summary="A stored picture, scaled down",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
+)
+def picture(
+    desk: TheDesk,
+    slide_id: SlideId,
+    name: PictureName,
+    width: Annotated[int, Query(ge=16, le=4096, description="At most, px")] = 1600,
+) -> Response:
+    """Return overlay, heatmap or thumbnail as JPEG."""
+    data = desk.tiles.picture(desk.catalog.entry(slide_id), PICTURES[name], width)
+    return Response(data, media_type="image/jpeg", headers=KEEP)
+
+
+@router.get(
+    "/slides/{slide_id}/layers/{layer}",
+    summary="The map's values",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, **refusals(404, 422)},
+)
+def layer(desk: TheDesk, slide_id: SlideId, layer: LayerName) -> Response:
+    """Return rows x cols float32, little-endian, gzipped; NaN = not classified."""
+    data = layer_bytes(desk.catalog.map(desk.catalog.entry(slide_id)), layer)
+    headers = {**KEEP, "content-encoding": "gzip"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@router.get(
+    "/slides/{slide_id}/regions",
+    summary="The regions as GeoJSON",
+    responses=refusals(404, 422),
+)
+def regions(
+    desk: TheDesk,
+    slide_id: SlideId,
+    threshold: Annotated[
+        float | None, Query(ge=0, le=1, description="Default: the run's own regions")
+    ] = None,
+) -> dict[str, Any]:
+    """Return the regions of the run, or those at another threshold; image px."""
+    return regions_at(desk.catalog, desk.catalog.entry(slide_id), threshold)
+
+
+@router.get("/slides/{slide_id}/review", summary="The review", responses=refusals(404, 422))
+def review(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
+    """Return decisions, comments, drawn outlines and their history, with the revision."""
+    return desk.review(desk.catalog.entry(slide_id)).read()
+
+
+@router.put(
+    "/slides/{slide_id}/review",
+    summary="Save changes to the review",
+    responses=refusals(404, 409, 413, 422),
+)
+def save_review(
+    desk: TheDesk, slide_id: SlideId, update: Annotated[ReviewUpdate, Body()]
+) -> dict[str, Any]:
+    """Save changes made on a revision; 409 where somebody else has saved since."""
+    return desk.save_review(desk.catalog.entry(slide_id), update)
+
+
+@router.get(
+    "/slides/{slide_id}/review.geojson",
+    summary="The reviewed regions for QuPath",
+    responses=refusals(404, 422),
+)
+def reviewed_regions(
+    desk: TheDesk, slide_id: SlideId, response: Response, which: Literal["accepted", "all"] = "all"
+) -> dict[str, Any]:
+    """Return reviewed regions as GeoJSON in the frame of `regions.geojson`."""
+    response.headers["content-disposition"] = 'attachment; filename="review.geojson"'
+    return review_geojson(desk.review(desk.catalog.entry(slide_id)).read(), which)
+
+
+@router.get("/model", summary="The card of the model that classifies uploads", responses=refusals())
+def model(desk: TheDesk) -> dict[str, Any]:
+    """Return what the model expects, its operating points and its figures."""
+    return desk.uploads.card_record()
+
+
+@router.post(
+    "/classify", summary="Classify an uploaded picture", responses=refusals(400, 413, 422, 429)
+)
+def classify(
+    desk: TheDesk,
+    file: Annotated[UploadFile, "PNG, JPEG or TIFF of a patch or a larger field"],
+    um_px: Annotated[
+        float | None,
+        Query(ge=0.01, le=100, description="µm per px of the picture; default: the model's own"),
+    ] = None,
+) -> Classification:
+    """Return probability, calls, spread over eight views and an occlusion map. No diagnosis."""
+    data = file.file.read(MAX_UPLOAD_BYTES + 1)
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise TooLargeError(
+            f"the file is larger than {MAX_UPLOAD_BYTES // 2**20} MB", "Send a smaller picture"
+        )
+    return desk.uploads.classify(data, um_px)

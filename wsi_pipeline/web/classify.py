@@ -1,0 +1,327 @@
+"""One uploaded picture through the model: probability, spread, calls and what it rests on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Annotated, Any, Final
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from wsi_pipeline.classifier import ModelCard, PatchClassifier, logit, predict_views
+from wsi_pipeline.geometry import FloatArray, RgbArray
+from wsi_pipeline.outputs import NOTICE
+from wsi_pipeline.web.refusals import BusyError, TooLargeError, UnusableError
+
+FORMATS: Final = ("PNG", "JPEG", "TIFF")
+MAX_UPLOAD_BYTES: Final = 24 * 2**20
+MAX_PIXELS: Final = 16_000_000
+MAX_PATCHES: Final = 900
+"""Of a field: 12 x 12 mm at 400 µm a patch. Larger pictures are slides and belong to `run`."""
+SMALLEST_SHARE: Final = 0.5
+"""A picture with a side below this share of a patch shows too little; above it is padded."""
+ENLARGEMENT_TOLERANCE: Final = 1.05
+OCCLUDER_SHARE: Final = 0.2
+"""Side of the square that hides a part of the patch, as a share of the patch's."""
+WAIT_SECONDS: Final = 20.0
+_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""8 bits a channel; 16-bit and float pictures have no agreed white."""
+
+
+class Call(BaseModel):
+    """What the model says at one operating point."""
+
+    operating_point: str
+    threshold: float
+    is_idc: bool
+
+
+class Occlusion(BaseModel):
+    """How much the log-odds of IDC fall when a square of the patch is hidden [Zeiler & Fergus 2014]."""
+
+    patch: int
+    """Index of the explained patch: that of the highest probability."""
+    side: int
+    """The map has side x side values, row by row, over the whole patch."""
+    drop: list[float]
+    """Positive: what was hidden spoke for IDC; negative: against it."""
+
+
+class Classification(BaseModel):
+    """The answer to a picture."""
+
+    notice: str = NOTICE
+    model: str
+    width_px: int
+    """Of the picture as uploaded."""
+    height_px: int
+    um_px: float
+    """At which the picture was taken to be."""
+    is_scale_assumed: bool
+    """True where none was given: the model's own was assumed."""
+    is_padded: bool
+    """True where the picture did not fill its patches; the rest was taken for glass."""
+    rows: int
+    cols: int
+    """The picture as rows x cols patches."""
+    probability: Annotated[float, Field(ge=0, le=1)]
+    """Of the patch with the highest, mean over eight views."""
+    spread: float
+    """Standard deviation over the eight views of that patch."""
+    probabilities: list[float]
+    """Of every patch, row by row."""
+    spreads: list[float]
+    calls: list[Call]
+    """Of the patch with the highest probability."""
+    occlusion: Occlusion
+
+
+@dataclass(frozen=True, slots=True)
+class Field2D:
+    """A picture cut into patches."""
+
+    patches: RgbArray
+    """uint8, shape (rows * cols, side, side, 3)."""
+    rows: int
+    cols: int
+    is_padded: bool
+
+
+class UploadClassifier:
+    """Classifies uploads, one at a time: the slide viewers keep their cores.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model.
+    load : callable
+        Returns the classifier; called with the first upload.
+    """
+
+    def __init__(self, card: ModelCard, load: Callable[[], PatchClassifier]) -> None:
+        self._card, self._load = card, load
+        self._classifier: PatchClassifier | None = None
+        self._turn = threading.Lock()
+
+    def classify(self, data: bytes, um_px: float | None) -> Classification:
+        """Return what the model says about a picture.
+
+        Parameters
+        ----------
+        data : bytes
+            A PNG, JPEG or TIFF file.
+        um_px : float or None
+            µm per px of the picture; None means the model's own.
+
+        Raises
+        ------
+        TooLargeError, UnusableError, BusyError
+        """
+        picture = decode(data)
+        if not self._turn.acquire(timeout=WAIT_SECONDS):
+            raise BusyError("the model is at work for others", "Try again in a few seconds")
+        try:
+            return self._answer(picture, um_px)
+        finally:
+            self._turn.release()
+
+    def card_record(self) -> dict[str, Any]:
+        """Return the model's card for display, with the operating points."""
+        card = self._card
+        shown = ("training_data", "metrics", "architecture", "license")
+        return {
+            "name": card.name,
+            "sha256": card.sha256,
+            "patch_size_px": card.patch_size_px,
+            "spacing_um_px": card.spacing_um_px,
+            "stain": card.stain,
+            "operating_points": operating_points(card),
+            "notice": NOTICE,
+            **{name: card.record[name] for name in shown if name in card.record},
+        }
+
+    def _answer(self, picture: RgbArray, um_px: float | None) -> Classification:
+        if self._classifier is None:
+            self._classifier = self._load()
+        classifier = self._classifier
+        card = classifier.card
+        scale = card.spacing_um_px if um_px is None else um_px
+        field = cut(at_scale(picture, scale / card.spacing_um_px), card.patch_size_px)
+        probability, spread = predict_views(classifier, field.patches)
+        best = int(probability.argmax())
+        return Classification(
+            model=card.name,
+            width_px=picture.shape[1],
+            height_px=picture.shape[0],
+            um_px=scale,
+            is_scale_assumed=um_px is None,
+            is_padded=field.is_padded,
+            rows=field.rows,
+            cols=field.cols,
+            probability=float(probability[best]),
+            spread=float(spread[best]),
+            probabilities=[round(p, 6) for p in probability.tolist()],
+            spreads=[round(s, 6) for s in spread.tolist()],
+            calls=calls(float(probability[best]), operating_points(card)),
+            occlusion=occlusion(classifier, field.patches[best], best),
+        )
+
+
+def operating_points(card: ModelCard) -> dict[str, float]:
+    """Return the thresholds of a model by name; a card without any has its one."""
+    points = card.record.get("operating_points") or {"default": card.threshold}
+    return {str(name): float(value) for name, value in points.items()}
+
+
+def calls(probability: float, points: dict[str, float]) -> list[Call]:
+    """Return the call at every operating point."""
+    return [
+        Call(operating_point=name, threshold=threshold, is_idc=probability >= threshold)
+        for name, threshold in points.items()
+    ]
+
+
+def decode(data: bytes) -> RgbArray:
+    """Return the pixels of an uploaded file.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Transparent pixels on white.
+
+    Raises
+    ------
+    TooLargeError
+        Where it has more pixels than are taken: found out from the header, nothing is unpacked.
+    UnusableError
+        Where it is no picture, damaged, or of a kind that cannot be classified.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            _check_header(picture)
+            rgba = picture.convert("RGBA")
+    # Pillow's decoders raise these on damaged or hostile files
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Warning,
+            IndexError, OverflowError, MemoryError, Image.DecompressionBombError) as error:  # fmt: skip
+        raise UnusableError(
+            "the file is no readable picture", "Send a whole PNG, JPEG or TIFF file"
+        ) from error
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+
+
+def _check_header(picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise TooLargeError(
+            f"the picture has {picture.width} x {picture.height} px, at most "
+            f"{MAX_PIXELS / 1e6:.0f} megapixels are taken",
+            "Cut out a field, or run the whole slide with `wsi-pipeline run`",
+        )
+    if picture.mode not in _MODES:
+        raise UnusableError(
+            f"the picture's pixels are of the kind {picture.mode}, not 8 bits a color",
+            "Save it as an 8-bit RGB picture",
+        )
+
+
+def at_scale(picture: RgbArray, ratio: float) -> RgbArray:
+    """Return the picture at the model's µm/px, area-averaged.
+
+    Parameters
+    ----------
+    ratio : float
+        The picture's µm/px over the model's.
+
+    Raises
+    ------
+    UnusableError
+        Where the picture is coarser than the model needs.
+    """
+    if ratio > ENLARGEMENT_TOLERANCE:
+        raise UnusableError(
+            f"the picture is {ratio:.3g} times coarser than the model needs",
+            "Take it at a higher magnification, or check the µm per pixel",
+        )
+    if abs(ratio - 1) < 1e-3:
+        return picture
+    width, height = (max(1, round(side * ratio)) for side in (picture.shape[1], picture.shape[0]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+
+
+def cut(picture: RgbArray, side: int) -> Field2D:
+    """Cut a picture into patches; what they overhang is white, as at the rim of the training slides.
+
+    Raises
+    ------
+    TooLargeError, UnusableError
+        Where that would be too many patches, or less than half of one.
+    """
+    height, width = picture.shape[:2]
+    if min(height, width) < SMALLEST_SHARE * side:
+        raise UnusableError(
+            f"at the model's scale the picture is {width} x {height} px, a patch is {side} x {side}",
+            "Send a larger field, or check the µm per pixel",
+        )
+    # A rim of a few px is no patch of its own.
+    cols = max(1, round(width / side))
+    rows = max(1, round(height / side))
+    if rows * cols > MAX_PATCHES:
+        raise TooLargeError(
+            f"the field has {rows * cols} patches, at most {MAX_PATCHES} are taken",
+            "Cut out a part, or run the whole slide with `wsi-pipeline run`",
+        )
+    canvas = np.full((rows * side, cols * side, 3), 255, np.uint8)
+    part = picture[: rows * side, : cols * side]
+    canvas[: part.shape[0], : part.shape[1]] = part
+    patches = canvas.reshape(rows, side, cols, side, 3).swapaxes(1, 2)
+    padded = height < rows * side or width < cols * side
+    return Field2D(patches.reshape(rows * cols, side, side, 3), rows, cols, padded)
+
+
+def occlusion(classifier: PatchClassifier, patch: RgbArray, index: int) -> Occlusion:
+    """Return how the log-odds fall as a square wanders over the patch, hiding it.
+
+    Notes
+    -----
+    The square has the patch's own mean color, so that no new edge to glass appears. Each value of
+    the map is the mean over the squares that cover it.
+
+    References
+    ----------
+    Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
+    """
+    side = patch.shape[0]
+    square = max(1, round(side * OCCLUDER_SHARE))
+    step = max(1, square // 2)
+    starts = range(0, side - square + 1, step)
+    hidden = np.repeat(patch[None], len(starts) ** 2, axis=0)
+    color = patch.reshape(-1, 3).mean(0).round().astype(np.uint8)
+    places = [(y, x) for y in starts for x in starts]
+    for image, (y, x) in zip(hidden, places, strict=True):
+        image[y : y + square, x : x + square] = color
+    whole = logit(classifier.predict(patch[None]))[0]
+    falls = whole - logit(classifier.predict(hidden))
+    return _spread_out(falls, places, square // step, step, index, len(starts))
+
+
+def _spread_out(
+    falls: FloatArray,
+    places: list[tuple[int, int]],
+    n_covered: int,
+    step: int,
+    index: int,
+    n_starts: int,
+) -> Occlusion:
+    """Average the falls of the squares over each cell of `step` px that they cover."""
+    side = n_starts - 1 + n_covered
+    total, count = np.zeros((side, side)), np.zeros((side, side))
+    for fall, (y, x) in zip(falls.tolist(), places, strict=True):
+        window = np.s_[y // step : y // step + n_covered, x // step : x // step + n_covered]
+        total[window] += fall
+        count[window] += 1
+    drop = (total / count).round(4).ravel().tolist()
+    return Occlusion(patch=index, side=side, drop=drop)

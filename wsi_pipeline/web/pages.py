@@ -1,0 +1,76 @@
+"""The pages: files of this package; what they show they fetch from the interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from wsi_pipeline.web.api import SlideId, TheDesk
+from wsi_pipeline.web.refusals import ForbiddenError, NotFoundError
+from wsi_pipeline.web.security import Access
+
+STATIC: Final = Path(__file__).parent / "static"
+
+router = APIRouter(include_in_schema=False)
+
+
+def page(name: str, status: int = 200) -> FileResponse:
+    """Return a page; its own files are asked for anew after an update of the package."""
+    headers = {"cache-control": "no-cache"}
+    return FileResponse(STATIC / f"{name}.html", status, headers, media_type="text/html")
+
+
+@router.get("/")
+async def archive_page() -> Response:
+    """The archive at a glance."""
+    return page("archive")
+
+
+@router.get("/slides/{slide_id}")
+def slide_page(desk: TheDesk, slide_id: SlideId) -> Response:
+    """One slide to look at and to review."""
+    return _page_of_slide(desk, slide_id, "slide")
+
+
+@router.get("/slides/{slide_id}/report")
+def report_page(desk: TheDesk, slide_id: SlideId) -> Response:
+    """One slide on paper."""
+    return _page_of_slide(desk, slide_id, "report")
+
+
+@router.get("/classify")
+async def classify_page() -> Response:
+    """Drop a picture, see what the model says."""
+    return page("classify")
+
+
+@router.get("/enter")
+async def enter(request: Request, ticket: str = "") -> Response:
+    """Let in who brings a ticket, else ask for the token."""
+    access: Access | None = request.app.state.access
+    if access is None or (ticket and access.redeem(ticket)):
+        return access.welcome() if access else page("archive")
+    return page("enter", 200 if not ticket else 403)
+
+
+@router.post("/enter")
+async def enter_with_token(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
+    """Let in who knows the token."""
+    access: Access | None = request.app.state.access
+    if access is None:
+        raise ForbiddenError("this server asks for no token", "Open its first page")
+    if await run_in_threadpool(access.redeem, token.strip()):
+        return access.welcome()
+    return page("enter", 403)
+
+
+def _page_of_slide(desk: TheDesk, slide_id: str, name: str) -> Response:
+    try:
+        desk.catalog.entry(slide_id)
+    except NotFoundError:
+        return page("missing", 404)
+    return page(name)
