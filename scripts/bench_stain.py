@@ -8,16 +8,13 @@ is given. The plain formula is the one that fills the table, float64, with round
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"  # before numpy starts its threads
-
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +22,7 @@ from PIL import Image
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.stain import METHODS, StainNormalizer, StainReference, fit_normalizer
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 SIDE_PX = 2048
 MIN_RATIO = 20.0
 MAX_DIFFERENCE = 1.0  # levels of 255
@@ -49,7 +47,7 @@ def main() -> int:
     return 0 if good else 1
 
 
-def measure(normalizer: StainNormalizer, picture: RgbArray) -> dict[str, float | str]:
+def measure(normalizer: StainNormalizer, picture: RgbArray) -> dict[str, Any]:
     """Return times and differences of one normalizer."""
     start = time.perf_counter()
     normalizer.transform(picture[:1])
@@ -90,7 +88,8 @@ def synthetic(hematoxylin: float, eosin: float) -> RgbArray:
     amounts = rng.random((SIDE_PX, SIDE_PX, 2)) * (1.6 * hematoxylin, 1.2 * eosin)
     amounts[rng.random((SIDE_PX, SIDE_PX)) < 1 / 3] = 0
     light = 250 * np.exp(-amounts @ vectors)
-    return np.clip(light + rng.normal(0, 2, light.shape), 0, 255).astype(np.uint8)
+    noisy = light + rng.normal(0, 2, light.shape)
+    return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
 
 def read_picture(path: Path) -> RgbArray:
@@ -101,4 +100,6 @@ def read_picture(path: Path) -> RgbArray:
 
 
 if __name__ == "__main__":
+    if not ONE_THREAD.items() <= os.environ.items():  # numpy's libraries read it when they load
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ONE_THREAD)
     sys.exit(main())

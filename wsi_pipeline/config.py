@@ -95,7 +95,7 @@ class RenderSection(Section):
 
     um_px: Positive = 16.0
     """Resolution of overlay and heatmap, µm per picture px; finer for small slides."""
-    colormap: str = "inferno"
+    colormap: str = "viridis"
     """A perceptually uniform matplotlib color map; the limits are always 0 and 1."""
     opacity: Share = 0.6
     """Of the map over the slide."""

@@ -280,7 +280,9 @@ def assemble_map(
 ) -> ProbabilityMap:
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, job.config, plan.info, plan.bounds_l0
-    asked = config.regions.threshold
+    values, raw = cells_from_patches(layers["probability"], grid), None
+    if uses_context(config, card) and card.context is not None:
+        values, raw = card.context.refine(values, grid.cells_per_patch), values
     attributes = {
         "version": wsi_pipeline.__version__,
         "slide": {"name": info.path.name, "bytes": info.n_bytes, "quickhash": info.quickhash},
@@ -290,14 +292,16 @@ def assemble_map(
         "bounds_l0": [bounds.x, bounds.y, bounds.width, bounds.height],
         "model": {"name": card.name, "sha256": card.sha256, "mpp": card.spacing_um_px},
         "stain": normalizer.method if normalizer else "none",
-        "threshold": card.threshold if asked is None else asked,
+        "threshold": threshold_of(config, card),
+        "context": raw is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),
         "notice": NOTICE,
     }
     spread = layers.get("uncertainty")
     return ProbabilityMap(
-        values=cells_from_patches(layers["probability"], grid),
+        values=values,
+        raw=raw,
         tissue=plan.tissue,
         origin_l0=grid.origin_l0,
         step_l0=grid.step_l0,
@@ -306,6 +310,20 @@ def assemble_map(
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
         quality=flags_from_patches(layers["quality"], grid),
     )
+
+
+def uses_context(config: Config, card: ModelCard) -> bool:
+    """Return whether the map is refined by neighbors."""
+    return config.inference.context and card.context is not None
+
+
+def threshold_of(config: Config, card: ModelCard) -> float:
+    """Return the probability from which a cell is called IDC: asked for, or of the map's kind."""
+    if config.regions.threshold is not None:
+        return config.regions.threshold
+    if card.context is not None and uses_context(config, card):
+        return card.context.threshold
+    return card.threshold
 
 
 def picture_of(plan: SlidePlan, config: Config) -> Thumbnail:

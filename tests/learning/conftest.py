@@ -21,7 +21,7 @@ WritePatch = Callable[..., Path]
 
 @pytest.fixture
 def paint_patch() -> PaintPatch:
-    def paint(label: int, *, seed: int = 0, side: int = 16) -> NDArray[np.uint8]:
+    def paint(label: int, *, seed: int = 0, side: int = 32) -> NDArray[np.uint8]:
         rng = np.random.default_rng([seed, label])
         color = np.array(IDC_RGB if label else OTHER_RGB)
         return np.clip(color + rng.normal(0, 12, (side, side, 3)), 0, 255).astype(np.uint8)
@@ -33,7 +33,7 @@ def paint_patch() -> PaintPatch:
 def write_patch(paint_patch: PaintPatch) -> WritePatch:
     """Write a patch under the archive's name."""
 
-    def write(root: Path, patient: str, label: int, x: int = 1, y: int = 1, side: int = 16) -> Path:
+    def write(root: Path, patient: str, label: int, x: int = 1, y: int = 1, side: int = 32) -> Path:
         folder = root / patient / str(label)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{patient}_idx5_x{x}_y{y}_class{label}.png"
@@ -48,7 +48,7 @@ def write_patch(paint_patch: PaintPatch) -> WritePatch:
 def make_dataset(paint_patch: PaintPatch) -> Callable[..., PatchDataset]:
     """Return patients "a", "b" ... with as many patches of each class each."""
 
-    def make(patients: str = "ab", n_of_each: int = 8, side: int = 16) -> PatchDataset:
+    def make(patients: str = "ab", n_of_each: int = 8, side: int = 32) -> PatchDataset:
         rows = [
             (paint_patch(label, seed=ord(patient) * 1000 + i, side=side), label, patient, i)
             for patient in patients

@@ -96,10 +96,9 @@ def test_ome_zarr_py_puts_the_hot_cell_on_its_pixels(
     values = np.asarray(node.data[0])
     row, col = np.unravel_index(np.nanargmax(values), values.shape)
     (scale, translation) = node.metadata["coordinateTransformations"][0]
-    center_um = np.array([row, col]) * scale["scale"] + translation["translation"]
-    # Cell (2, 3) covers x 900..1100 and y 501..701.5 px; in a frame in which pixel *centers* are
-    # whole numbers, its center is half a pixel less than the mean of those edges.
-    np.testing.assert_allclose(center_um, [(601.25 - 0.5) * 0.5, (1000.0 - 0.5) * 0.25])
+    edge_um = np.array([row, col]) * scale["scale"] + translation["translation"]
+    # Cell (2, 3) covers x 900 to 1100 and y 501 to 701.5 px, at 0.25 and 0.5 µm/px.
+    np.testing.assert_allclose(edge_um, [501.0 * 0.5, 900.0 * 0.25])
     np.testing.assert_allclose(scale["scale"], [200.5 * 0.5, 200.0 * 0.25])
     assert [axis["unit"] for axis in node.metadata["axes"]] == ["micrometer", "micrometer"]
 

@@ -8,11 +8,14 @@ from wsi_pipeline.classifier.card import (
     read_card,
     sha256_of,
 )
-from wsi_pipeline.classifier.classifier import PatchClassifier, logit, predict_views, sigmoid
+from wsi_pipeline.classifier.classifier import PatchClassifier, predict_views
+from wsi_pipeline.classifier.context import ContextRefinement
 from wsi_pipeline.classifier.loading import available_cores, load_classifier
+from wsi_pipeline.classifier.logits import logit, sigmoid
 
 __all__ = [
     "DEFAULT_MODEL",
+    "ContextRefinement",
     "ModelCard",
     "PatchClassifier",
     "available_cores",

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from wsi_pipeline.classifier.context import ContextRefinement
 from wsi_pipeline.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class ModelCard:
     """Divides the logit (Guo et al. 2017)."""
     output: str = "probability"
     """What the last layer gives: "probability" or "logit"."""
+    context: ContextRefinement | None = None
+    """Refinement of a map by the neighbors of each cell, where the model brings one."""
     record: dict[str, Any] = field(default_factory=dict)
     """All of `model.json`, for display and for keys that the pipeline does not need."""
 
@@ -145,6 +148,7 @@ def _card(folder: Path, record: dict[str, Any]) -> ModelCard:
         threshold=float(record.get("threshold", 0.5)),
         temperature=float(record.get("temperature", 1.0) or 1.0),
         output=str(record.get("output", "probability")),
+        context=ContextRefinement.from_dict(record["context"]) if record.get("context") else None,
         record=record,
     )
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.classifier.card import ModelCard
+from wsi_pipeline.classifier.logits import logit, sigmoid
 from wsi_pipeline.geometry import FloatArray, RgbArray
-
-LIMIT: Final = 1e-7
-"""Probabilities are kept this far from 0 and 1 where a logit is taken."""
 
 
 class PatchClassifier(Protocol):
@@ -39,17 +37,6 @@ class PatchClassifier(Protocol):
         ndarray of float32, shape (N,)
         """
         ...
-
-
-def logit(probabilities: FloatArray) -> FloatArray:
-    """Return the log-odds, float32, finite."""
-    p = np.clip(probabilities.astype(np.float64), LIMIT, 1 - LIMIT)
-    return (np.log(p) - np.log1p(-p)).astype(np.float32)
-
-
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """Return probabilities from log-odds, float32."""
-    return (0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
 
 
 def calibrated(outputs: NDArray[np.floating], card: ModelCard) -> FloatArray:

@@ -8,16 +8,19 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.learning import metrics
 from wsi_pipeline.learning.architectures import build
 from wsi_pipeline.learning.augmentation import histology_augmentation
 from wsi_pipeline.learning.datasets import PatchDataset
+from wsi_pipeline.learning.imagenet import BASES, freeze_base, unfreeze_top
+from wsi_pipeline.learning.optimization import make_loss, make_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,37 @@ class TrainingOptions:
     stain: bool = True
     """Vary hematoxylin and eosin apart."""
     seed: int = 0
+    weights: str = ""
+    """Start of the base: "" from scratch, "imagenet", or a weights file."""
+    input_px: int = 0
+    """Side that an ImageNet network resizes patches to; 0 = its own choice."""
+    optimizer: str = "adamw"
+    loss: str = "cross-entropy"
+    sampling: str = "natural"
+    """Patches of an epoch: "natural" = each once; "balanced" = as many of either class."""
+    head_epochs: int = 0
+    """Epochs that train only the last layer of an ImageNet network; 0 = all train from the start."""
+    tuned_share: float = 0.5
+    """Part of the base, from the top, that trains after them."""
+    tuning_rate: float = 2e-4
+    """Peak learning rate after them."""
+    patience: int = 0
+    """Stop after so many epochs without a better AUC; 0 = never."""
+
+
+def _each_once(labels: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
+    return rng.permutation(len(labels))
+
+
+def _as_many_of_either(labels: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw half of an epoch from either class; the rarer class comes more than once."""
+    n = len(labels) // 2
+    halves = [np.flatnonzero(labels == label) for label in (0, 1)]
+    drawn = [rng.choice(half, n, replace=len(half) < n) for half in halves]
+    return rng.permutation(np.concatenate(drawn))
+
+
+SAMPLINGS: Final = {"natural": _each_once, "balanced": _as_many_of_either}
 
 
 class PatchBatches(keras.utils.PyDataset):
@@ -48,7 +82,8 @@ class PatchBatches(keras.utils.PyDataset):
     def __init__(self, data: PatchDataset, options: TrainingOptions, epoch: int) -> None:
         super().__init__()
         self.data, self.options = data, options
-        self.order = np.random.default_rng([options.seed, epoch]).permutation(len(data))
+        rng = np.random.default_rng([options.seed, epoch])
+        self.order = SAMPLINGS[options.sampling](data.labels, rng)
 
     def __len__(self) -> int:
         return max(1, len(self.order) // self.options.batch_size)
@@ -75,21 +110,23 @@ def train(
     model : keras.Model
         Takes float32 patches from 0 to 255, returns probabilities (N, 1).
     history : list of dict
-        One entry an epoch: `loss`, `validation_loss`, `validation_auc`, `seconds`.
+        One entry an epoch: `loss`, `accuracy` (both under augmentation), `validation_loss`,
+        `validation_auc`, `validation_accuracy`, `seconds`.
     """
     work.mkdir(parents=True, exist_ok=True)
-    trainer, history = _resume(work) or (_new_trainer(data, options), [])
+    _check(options)
+    trainer, history = _resume(work, options) or (_new_trainer(data, options), [])
     for epoch in range(len(history), options.epochs):
-        start = time.perf_counter()
-        fitted = trainer.fit(PatchBatches(data, options, epoch), epochs=1, verbose=0)
-        network = trainer.get_layer(options.architecture)
-        entry = {"loss": float(fitted.history["loss"][0]), **_validate(network, validation)}
-        entry["seconds"] = time.perf_counter() - start
-        history.append(entry)
-        logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _words(entry))
-        if entry["validation_auc"] >= max(h["validation_auc"] for h in history):
-            network.save_weights(work / "best.weights.h5")
-        _checkpoint(work, trainer, history)
+        if _has_stalled(history, options.patience):
+            logger.info("no better AUC for %d epochs: stopped", options.patience)
+            break
+        if epoch == options.head_epochs > 0:
+            _begin_tuning(trainer, data, options)
+        history.append(_one_epoch(trainer, data, validation, options, epoch))
+        logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _words(history[-1]))
+        if _merit(history[-1]) >= max(map(_merit, history)):
+            trainer.get_layer(options.architecture).save_weights(work / "best.weights.h5")
+        _checkpoint(work, trainer, history, options)
     network = trainer.get_layer(options.architecture)
     network.load_weights(work / "best.weights.h5")
     return network, history
@@ -108,25 +145,82 @@ def _new_trainer(data: PatchDataset, options: TrainingOptions) -> keras.Model:
     """Return augmentation and network as one model, compiled."""
     keras.utils.set_random_seed(options.seed)
     side = data.images.shape[1]
-    network = build(options.architecture, side)
+    network = build(
+        options.architecture, side, weights=options.weights, input_px=options.input_px
+    )
     network.name = options.architecture
+    if options.head_epochs:
+        freeze_base(network)
     inputs = keras.Input((side, side, 3), dtype="float32")
     augmented = histology_augmentation(seed=options.seed, jpeg=options.jpeg, stain=options.stain)(
         inputs
     )
     trainer = keras.Model(inputs, network(augmented))
-    steps = len(PatchBatches(data, options, 0))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate / 20,
-        steps * max(1, options.epochs - 1),
-        warmup_target=options.learning_rate,
-        warmup_steps=steps,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, clipnorm=1.0)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.BinaryCrossentropy(label_smoothing=options.label_smoothing)
-    trainer.compile(optimizer, loss, jit_compile=False)
+    n_epochs = options.head_epochs or options.epochs
+    _compile(trainer, options, options.learning_rate, len(PatchBatches(data, options, 0)), n_epochs)
     return trainer
+
+
+def _begin_tuning(trainer: keras.Model, data: PatchDataset, options: TrainingOptions) -> None:
+    """Let the top of the base train too, with a schedule of its own."""
+    unfreeze_top(trainer.get_layer(options.architecture), options.tuned_share)
+    n_epochs = options.epochs - options.head_epochs
+    _compile(trainer, options, options.tuning_rate, len(PatchBatches(data, options, 0)), n_epochs)
+
+
+def _compile(
+    trainer: keras.Model, options: TrainingOptions, rate: float, steps: int, n_epochs: int
+) -> None:
+    optimizer = make_optimizer(
+        options.optimizer,
+        learning_rate=rate,
+        weight_decay=options.weight_decay,
+        warm_up_steps=steps,
+        steps=steps * (n_epochs - 1),
+    )
+    loss = make_loss(options.loss, options.label_smoothing)
+    accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
+    trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
+
+
+def _one_epoch(
+    trainer: keras.Model,
+    data: PatchDataset,
+    validation: PatchDataset,
+    options: TrainingOptions,
+    epoch: int,
+) -> dict[str, float]:
+    start = time.perf_counter()
+    # The order is ours already; Keras would shuffle by a state that a resumed run does not have.
+    fitted = trainer.fit(PatchBatches(data, options, epoch), epochs=1, shuffle=False, verbose=0)
+    entry = {name: float(values[0]) for name, values in fitted.history.items()}
+    entry |= _validate(trainer.get_layer(options.architecture), validation)
+    return {**entry, "seconds": time.perf_counter() - start}
+
+
+def _check(options: TrainingOptions) -> None:
+    if options.sampling not in SAMPLINGS:
+        raise ConfigError(
+            f"there is no sampling {options.sampling!r}", f"Choose one of {', '.join(SAMPLINGS)}"
+        )
+    if options.head_epochs and options.architecture not in BASES:
+        raise ConfigError(
+            f"{options.architecture} has no base to keep still for {options.head_epochs} epochs",
+            f"Leave the head epochs out, or choose one of {', '.join(BASES)}",
+        )
+
+
+def _has_stalled(history: list[dict[str, float]], patience: int) -> bool:
+    if not patience or not history:
+        return False
+    merits = [_merit(entry) for entry in history]
+    return len(merits) - 1 - int(np.argmax(merits)) >= patience
+
+
+def _merit(entry: dict[str, float]) -> float:
+    """Return the AUC on validation; the loss where a single class leaves it undefined."""
+    auc = entry["validation_auc"]
+    return auc if math.isfinite(auc) else -entry["validation_loss"]
 
 
 def _validate(network: keras.Model, validation: PatchDataset) -> dict[str, float]:
@@ -140,23 +234,35 @@ def _validate(network: keras.Model, validation: PatchDataset) -> dict[str, float
     }
 
 
-def _checkpoint(work: Path, trainer: keras.Model, history: list[dict[str, float]]) -> None:
+def _checkpoint(
+    work: Path, trainer: keras.Model, history: list[dict[str, float]], options: TrainingOptions
+) -> None:
     """Write model, optimizer and history beside, then rename: a kill leaves a whole pair."""
     epoch = len(history)
     new = work / f"state-{epoch:04d}.keras"
     trainer.save(work / "writing.keras")
     (work / "writing.keras").replace(new)
-    (work / "writing.json").write_text(json.dumps({"state": new.name, "history": history}))
+    state = {"state": new.name, "history": history, "options": asdict(options)}
+    (work / "writing.json").write_text(json.dumps(state))
     (work / "writing.json").replace(work / "state.json")
     for old in work.glob("state-*.keras"):
         if old != new:
             old.unlink()
 
 
-def _resume(work: Path) -> tuple[keras.Model, list[dict[str, float]]] | None:
+def _resume(
+    work: Path, options: TrainingOptions
+) -> tuple[keras.Model, list[dict[str, float]]] | None:
     if not (work / "state.json").exists():
         return None
     state = json.loads((work / "state.json").read_text())
+    before = state.get("options", asdict(options))
+    other = [name for name, value in asdict(options).items() if before.get(name, value) != value]
+    if other:
+        raise ConfigError(
+            f"{work} holds a training with other options ({', '.join(other)})",
+            "Choose another model folder, or delete that one to start anew",
+        )
     logger.info("going on after epoch %d", len(state["history"]))
     return keras.models.load_model(work / state["state"]), state["history"]
 
@@ -164,7 +270,3 @@ def _resume(work: Path) -> tuple[keras.Model, list[dict[str, float]]] | None:
 def _words(entry: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if math.isfinite(value))
 
-
-def options_record(options: TrainingOptions) -> dict[str, Any]:
-    """Return the options as plain data for the model card."""
-    return asdict(options)

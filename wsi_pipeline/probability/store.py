@@ -1,15 +1,9 @@
 """`probability.zarr`: the map as an OME-Zarr image, written whole or not at all.
 
-NGFF coordinates are those of pixel *centers*: a viewer that shows the slide with a scale of its
-µm/px puts the center of its first pixel, not its corner, at 0. The center of cell (0, 0) lies half
-a cell right of the cell's edge, and the slide's first center half a level-0 px right of the
-slide's, hence the translation ``(origin_l0 + step_l0 / 2 - 0.5) * mpp``. With it napari and
-ome-zarr-py lay each cell on the pixels it was computed from. The attributes `origin_l0` and
-`step_l0` speak of edges, as everywhere else in this package.
-
-References
-----------
-Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `multiscales`.
+Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c) covers
+``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on the
+slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
+cell up and to the left; add half of `scale` to `translation` there.
 """
 
 from __future__ import annotations
@@ -175,8 +169,7 @@ def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dic
 
 def _multiscale(map_: ProbabilityMap, name: str) -> dict[str, Any]:
     cell_x, cell_y = map_.cell_um
-    center_x = (map_.origin_l0[0] + map_.step_l0[0] / 2 - 0.5) * map_.mpp.x
-    center_y = (map_.origin_l0[1] + map_.step_l0[1] / 2 - 0.5) * map_.mpp.y
+    corner_x, corner_y = map_.origin_l0[0] * map_.mpp.x, map_.origin_l0[1] * map_.mpp.y
     return {
         "name": name,
         "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
@@ -185,7 +178,7 @@ def _multiscale(map_: ProbabilityMap, name: str) -> dict[str, Any]:
                 "path": "0",
                 "coordinateTransformations": [
                     {"type": "scale", "scale": [cell_y, cell_x]},
-                    {"type": "translation", "translation": [center_y, center_x]},
+                    {"type": "translation", "translation": [corner_y, corner_x]},
                 ],
             }
         ],

@@ -1,0 +1,247 @@
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wsi_pipeline.errors import ConfigError, ModelError
+from wsi_pipeline.learning.datasets import PatchDataset
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras 3.15 on numpy 2: TensorFlow's variables do not know `copy` yet.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+MakeDataset = Callable[..., PatchDataset]
+SMALL = {"architecture": "baseline-cnn", "epochs": 3, "batch_size": 8}
+
+
+def _options(**changes: Any) -> Any:
+    from wsi_pipeline.learning.training import TrainingOptions
+
+    return TrainingOptions(**{**SMALL, **changes})
+
+
+def _weights(model: Any) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(weight) for weight in model.get_weights()]
+
+
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning import training
+
+    data, validation, options = make_dataset("abc"), make_dataset("d"), _options()
+    undisturbed, history = training.train(data, validation, options, tmp_path / "whole")
+
+    class Kill(Exception):
+        pass
+
+    kept = training._checkpoint
+
+    def checkpoint_then_die(*arguments: Any) -> None:
+        kept(*arguments)
+        if len(arguments[2]) == 2:
+            raise Kill
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Kill):
+        patch.setattr(training, "_checkpoint", checkpoint_then_die)
+        training.train(data, validation, options, tmp_path / "killed")
+    resumed, resumed_history = training.train(data, validation, options, tmp_path / "killed")
+    for one, other in zip(_weights(undisturbed), _weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [e["loss"] for e in history] == [e["loss"] for e in resumed_history]
+    assert not (tmp_path / "killed" / "writing.keras").exists()
+
+
+def test_the_network_of_the_best_epoch_is_returned(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning import metrics
+    from wsi_pipeline.learning.training import predict, train
+
+    validation = make_dataset("c")
+    network, history = train(make_dataset("ab"), validation, _options(), tmp_path)
+    auc = metrics.auc(validation.labels, predict(network, validation.images))
+    assert auc == pytest.approx(max(entry["validation_auc"] for entry in history))
+    assert {"loss", "accuracy", "validation_loss", "validation_accuracy"} <= set(history[0])
+
+
+def test_a_folder_of_another_training_is_not_continued(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning.training import train
+
+    data = make_dataset("ab", 4)
+    train(data, data, _options(epochs=1), tmp_path)
+    with pytest.raises(ConfigError, match=r"other options \(label_smoothing\)"):
+        train(data, data, _options(epochs=1, label_smoothing=0.1), tmp_path)
+
+
+def test_early_stopping_counts_epochs_without_a_better_auc() -> None:
+    from wsi_pipeline.learning.training import _has_stalled
+
+    def history(*aucs: float) -> list[dict[str, float]]:
+        return [{"validation_auc": a, "validation_loss": 1.0} for a in aucs]
+
+    assert not _has_stalled(history(0.5, 0.6, 0.5), patience=2)
+    assert _has_stalled(history(0.5, 0.6, 0.5, 0.55), patience=2)
+    assert not _has_stalled(history(0.6, 0.5, 0.5, 0.5), patience=0)
+    assert not _has_stalled([], patience=1)
+
+
+def test_without_two_classes_in_validation_the_loss_decides(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning.training import train
+
+    data = make_dataset("ab", 4)
+    one_class = data.subset(data.labels == 0)
+    _, history = train(data, one_class, _options(epochs=2), tmp_path)
+    assert all(math.isnan(entry["validation_auc"]) for entry in history)
+    assert (tmp_path / "best.weights.h5").exists()
+
+
+def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -> None:
+    from wsi_pipeline.learning.training import PatchBatches
+
+    data = make_dataset("ab", 10)
+    rare = data.subset((data.labels == 0) | (np.arange(len(data)) % 5 == 0))
+    batches = PatchBatches(rare, _options(sampling="balanced", batch_size=4), epoch=0)
+    labels = np.concatenate([batches[i][1] for i in range(len(batches))])
+    assert rare.labels.mean() < 0.2
+    assert labels.mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -> None:
+    from wsi_pipeline.learning.training import PatchBatches
+
+    _, labels, weights = PatchBatches(make_dataset(), _options(positive_weight=3.0), 0)[0]
+    np.testing.assert_array_equal(weights, np.where(labels > 0, 3.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "alexnet"}, "no architecture 'alexnet'"),
+        ({"optimizer": "lion"}, "no optimizer 'lion'"),
+        ({"loss": "hinge"}, "no loss 'hinge'"),
+        ({"sampling": "odd"}, "no sampling 'odd'"),
+        ({"head_epochs": 1}, "no base to keep still"),
+        ({"weights": "imagenet"}, "starts from scratch"),
+        ({"architecture": "vgg16", "weights": "missing.h5"}, "no weights file 'missing.h5'"),
+    ],
+)
+def test_impossible_options_name_what_there_is(
+    changes: dict[str, Any], message: str, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning.training import train
+
+    with pytest.raises(ConfigError, match=message):
+        train(make_dataset("ab", 2), make_dataset("c", 2), _options(**changes), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss"), [("sgd", "focal"), ("adam", "cross-entropy"), ("adamw", "focal")]
+)
+def test_every_optimizer_and_loss_learns(
+    optimizer: str, loss: str, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning.training import train
+
+    data = make_dataset("ab")
+    options = _options(
+        optimizer=optimizer, loss=loss, jpeg=False, stain=False, learning_rate=5e-3
+    )
+    _, history = train(data, data, options, tmp_path)
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_the_head_trains_first_and_the_top_of_the_base_later(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    import keras
+
+    from wsi_pipeline.learning.training import train
+
+    options = _options(
+        architecture="mobilenet-v2", input_px=48, head_epochs=1, epochs=1, tuned_share=0.2
+    )
+    data = make_dataset("ab", 4)
+    keras.utils.set_random_seed(0)
+    before = _initial(options)
+    head_only, _ = train(data, data, options, tmp_path)
+    after_head = _by_layer(head_only)
+    assert _changed(before, after_head) == {"probability"}
+    tuned, _ = train(data, data, dataclasses.replace(options, epochs=3), tmp_path / "both")
+    changed = _changed(before, _by_layer(tuned))
+    names = list(before)
+    assert "probability" in changed
+    assert len(changed) > 3
+    assert all(names.index(name) > len(names) / 2 for name in changed)
+    assert not any("BN" in name or "bn" in name for name in changed)
+
+
+def _initial(options: Any) -> dict[str, Any]:
+    import keras
+
+    from wsi_pipeline.learning.architectures import build
+
+    keras.utils.set_random_seed(options.seed)
+    return _by_layer(build(options.architecture, 32, input_px=options.input_px))
+
+
+def _by_layer(network: Any) -> dict[str, Any]:
+    return {layer.name: _weights(layer) for layer in network.layers if layer.weights}
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {
+        name
+        for name in before
+        if any(not np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True))
+    }
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    from wsi_pipeline.learning.architectures import build
+
+    other = tmp_path / "other.weights.h5"
+    build("baseline-cnn", 16).save_weights(other)
+    with pytest.raises(ModelError, match=r"cannot be loaded into MobileNetV2"):
+        build("mobilenet-v2", 16, weights=str(other), input_px=32)
+
+
+def test_imagenet_weights_from_a_file_are_those_of_keras() -> None:
+    path = Path(__file__).parents[2].parent / "shared/data/weights"
+    weights = path / "mobilenet_v2_imagenet_notop.weights.h5"
+    if not weights.exists():
+        pytest.skip("needs the weights in ../shared/data")
+    import keras
+
+    from wsi_pipeline.learning.architectures import build
+
+    ours = build("mobilenet-v2", 50, weights=str(weights))
+    theirs = keras.applications.MobileNetV2(
+        include_top=False, input_shape=(96, 96, 3), weights=str(weights)
+    )
+    for one, other in zip(_weights(ours)[:-2], _weights(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+ARCHITECTURES = (
+    "compact-residual",
+    "baseline-cnn",
+    "vgg16",
+    "vgg19",
+    "resnet50",
+    "inception-v3",
+    "inception-resnet-v2",
+    "densenet201",
+    "mobilenet-v2",
+    "efficientnet-b0",
+)
