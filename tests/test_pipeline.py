@@ -209,15 +209,15 @@ def test_blocks_of_an_interrupted_run_are_not_done_again(
     config = config_with(execution={"workers": 1, "block_px": 512})
     seen: list[int] = []
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop_halfway(done: int, n_patches: int) -> None:
         seen.append(done)
         if done > n_patches / 2:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run_slide(phantom.path, tmp_path, config, progress=stop_halfway)
     again: list[int] = []
     run_slide(phantom.path, tmp_path, config, progress=lambda done, _: again.append(done))

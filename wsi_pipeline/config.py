@@ -105,7 +105,14 @@ class ExecutionSection(Section):
     """Where the work is done."""
 
     workers: Annotated[int, Field(ge=0)] = 0
-    """Reading threads; 0 = all cores."""
+    """Slides done at the same time, each in a process of its own; threads where there is but one
+    or two slides. 0 = all cores."""
+    isolation: Literal["auto", "threads", "processes"] = "auto"
+    """Processes outlive a slide that crashes, hangs or eats memory. "auto": from three slides on."""
+    stall_seconds: Positive = 600.0
+    """A process that finishes no block and no stage in this time is given up, with its slide."""
+    memory_gb: Positive | None = None
+    """What a process may use; default: its share of four fifths of the machine's memory."""
     block_px: Annotated[int, Field(ge=256, le=8192)] = 2048
     """Side of what one task reads, px of the pyramid level read."""
     scheduler: str | None = None

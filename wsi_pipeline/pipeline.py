@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -86,11 +86,15 @@ class StageClock:
 
     seconds: dict[str, float] = field(default_factory=dict)
     current: str = "open"
+    entered: Callable[[str], None] | None = None
+    """Told of each stage that begins."""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time a stage; after an error `current` still names it."""
         self.current = stage
+        if self.entered:
+            self.entered(stage)
         start = time.perf_counter()
         try:
             yield
@@ -145,17 +149,24 @@ def do_slide(
     *,
     progress: Progress | None = None,
     clock: StageClock | None = None,
+    run_facts: Mapping[str, Any] | None = None,
 ) -> SlideResult:
     """Do one slide: the whole way, from the file to the pictures.
 
-    Blocks that an earlier, interrupted run has finished are not done again.
+    Blocks that an earlier, interrupted run has finished are not done again. `run_facts` (which run
+    does it, at which attempt) stand in status.json beside the slide's own.
     """
+    run_facts = run_facts or {}
     clock = clock or StageClock()
     config = job.config
     with storing(job.folder):
         job.folder.mkdir(parents=True, exist_ok=True)
-    write_status(job.folder, {"state": "running", "slide": str(job.source.path)})
-    request = ModelRequest(card.folder, config.inference.device, config.inference.batch_size)
+    running = {"state": "running", "slide": str(job.source.path), **run_facts}
+    write_status(job.folder, running)
+    inference = config.inference
+    request = ModelRequest(
+        card.folder, inference.device, inference.batch_size, config.execution.workers
+    )
     with ThreadPoolExecutor(1) as background:
         # The model loads while the tissue is found: on a small slide that is half of the time.
         loading = background.submit(request.load)
@@ -179,6 +190,7 @@ def do_slide(
         "error": "",
         "advice": "" if plan.n_patches else NO_TISSUE_ADVICE,
         **facts(plan),
+        **run_facts,
         "map_sha256": job.map_sha256(card),
         "patches": plan.n_patches - n_lost,
         "patches_lost": n_lost,

@@ -140,10 +140,11 @@ function wireMap() {
   byId("opacity").value = kept.opacity ?? 0.6;
   byId("hidebelow").checked = kept.hideBelow ?? true;
   for (const name of ["outlines", "hatch"]) byId(name).checked = show[name];
-  const points = { run: detail.threshold, ...detail.operating_points };
+  const isNamed = Object.values(detail.operating_points).includes(detail.threshold);
+  const points = { ...(isNamed ? {} : { run: detail.threshold }), ...detail.operating_points };
   byId("points").append(
     ...Object.entries(points).map(([name, value]) =>
-      el("button", { type: "button", onclick: () => setThreshold(value) }, `${name.replace("_", " ")} ${figure.probability3(value)}`),
+      el("button", { type: "button", onclick: () => setThreshold(value) }, `${name.replaceAll("_", " ")} ${figure.probability3(value)}`),
     ),
   );
   const layers = detail.map.layers.filter((name) => name !== "tissue");

@@ -1,0 +1,132 @@
+"""Who does a slide right now: a lock that knows its owner and dies with it.
+
+The lock is the operating system's on an open file (`flock`, on Windows a locked byte), so that a
+process that is killed leaves none behind. What stands in the file tells others who holds it; only
+the lock itself counts. Network drives: NFS from version 4 on and SMB pass locks between machines;
+where a drive refuses them the run goes on without and says so once: then one run a folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from wsi_pipeline.probability.files import storing
+
+logger = logging.getLogger(__name__)
+
+LOCKS_NAME: Final = ".locks"
+_REFUSED: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_HELD: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK})
+_WINDOWS_BYTE: Final = 1 << 30
+"""Windows locks a byte against readers too: one far behind the owner's name."""
+
+
+class SlideBusyError(Exception):
+    """Another process does the slide; its text says who."""
+
+
+@contextmanager
+def slide_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a slide's output folder.
+
+    Raises
+    ------
+    SlideBusyError
+        Where another process or thread holds it.
+    StorageError
+        Where the output folder cannot be written.
+    """
+    path = folder.parent.parent / LOCKS_NAME / f"{folder.name}.lock"
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _take(path)
+    try:
+        yield
+    finally:
+        _release(handle, path)
+
+
+def lock_owner(folder: Path) -> str:
+    """Return who holds, or last held, the lock of a slide, in words; "" where unknown."""
+    path = folder.parent.parent / LOCKS_NAME / f"{folder.name}.lock"
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _take(path: Path) -> IO[str]:
+    while True:
+        handle = path.open("a+", encoding="utf-8")
+        try:
+            _lock(handle)
+        except OSError as error:
+            if error.errno in _HELD:
+                handle.close()
+                raise SlideBusyError(lock_owner(path.parent / "slides" / path.stem)) from None
+            if error.errno not in _REFUSED:
+                handle.close()
+                raise
+            _warn_once(str(path.parent), error)
+        # The holder before us may have removed the file between our opening and locking it.
+        if _is_still(handle, path):
+            break
+        handle.close()
+    handle.truncate(0)
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
+    handle.write(json.dumps(owner))
+    handle.flush()
+    return handle
+
+
+def _is_still(handle: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _release(handle: IO[str], path: Path) -> None:
+    """Remove the file while it is locked, then let go; Windows removes closed files only."""
+    try:
+        if os.name != "nt":
+            path.unlink(missing_ok=True)
+        handle.close()
+        if os.name == "nt":
+            path.unlink(missing_ok=True)
+    except OSError as error:  # a drive that went away: the lock went with it
+        logger.debug("lock %s: %s", path, error)
+
+
+def _lock(handle: IO[str]) -> None:
+    if os.name == "nt":  # pragma: no cover - not on the systems of the tests
+        import msvcrt
+
+        handle.seek(_WINDOWS_BYTE)
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        handle.seek(0)
+    else:
+        import fcntl
+
+        fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(folder: str, error: OSError) -> None:
+    if folder not in _warned:
+        _warned.add(folder)
+        logger.warning(
+            "%s: this drive passes no locks (%s): let one run at a time write to it", folder, error
+        )
