@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsi_pipeline.classifier import ContextRefinement, logit
 from wsi_pipeline.classifier.context import ring_features
 from wsi_pipeline.errors import ModelError
-from wsi_pipeline.learning.context import fit_context
+from wsi_pipeline.learning.context import LabelledMap, fit_context, leave_one_out
 
 IDENTITY = ContextRefinement((1.0, 0.0, 0.0), 0.0, 0.5)
 
@@ -50,18 +50,17 @@ def test_unclassified_stays_unclassified_at_every_stride(rows: int, cols: int, s
 
 def test_the_fit_learns_that_neighbors_matter() -> None:
     rng = np.random.default_rng(1)
-    maps, truths = [], []
-    for _ in range(4):
+    labelled = []
+    for name in "abcd":
         tumor = np.zeros((40, 40), bool)
         tumor[8:25, 10:30] = True
         noisy = np.where(tumor, 0.8, -0.8) + rng.normal(0, 1.5, tumor.shape)
-        maps.append((1 / (1 + np.exp(-noisy))).astype(np.float32))
-        truths.append(np.where(tumor, 2, 1).astype(np.uint8))
-    context = fit_context(maps[:3], truths[:3])
-    assert context.weights[1] > 0
-    before = ((maps[3] >= 0.5) == (truths[3] == 2)).mean()
-    after = ((context.refine(maps[3]) >= 0.5) == (truths[3] == 2)).mean()
-    assert after > before + 0.1
+        values = (1 / (1 + np.exp(-noisy))).astype(np.float32)
+        labelled.append(LabelledMap(name, values, np.where(tumor, 2, 1).astype(np.uint8)))
+    assert fit_context(labelled).weights[1] > 0
+    for item, refined in zip(labelled, leave_one_out(labelled), strict=True):
+        before = ((item.values >= 0.5) == (item.truth == 2)).mean()
+        assert ((refined >= 0.5) == (item.truth == 2)).mean() > before + 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,106 @@
-"""Fitting the refinement by neighbors on whole slides with truth."""
+"""Fitting the refinement of a map by neighbors, on whole slides with truth."""
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
+import tempfile
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from wsi_pipeline.classifier.context import ContextRefinement, ring_features
+from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, read_card
+from wsi_pipeline.classifier.context import ring_features
+from wsi_pipeline.config import load_config
+from wsi_pipeline.errors import DatasetError
+from wsi_pipeline.execution import ThreadExecutor
 from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.learning import metrics
+from wsi_pipeline.learning.truth import SlideTruth, find_truths
+from wsi_pipeline.pipeline import SlideJob, do_slide
+from wsi_pipeline.planning import SlideSource
+from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.probability.files import storing, write_atomic
+
+logger = logging.getLogger(__name__)
 
 PENALTY: Final = 1e-3
 """L2 on the weights: the rings are strongly correlated."""
 
 
-def fit_context(
-    maps: Sequence[FloatArray], truths: Sequence[NDArray[np.uint8]]
-) -> ContextRefinement:
-    """Fit the weights at the least cross-entropy; each slide counts the same.
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledMap:
+    """A slide's unrefined map and its truth on the same cells."""
+
+    slide_id: str
+    values: FloatArray
+    """float32, shape (rows, cols); NaN = not classified."""
+    truth: NDArray[np.uint8]
+    """uint8, shape (rows, cols): 0 = no label, 1 = not IDC, 2 = IDC."""
+
+
+def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
+    """Fit the refinement for a model on slides that it was not trained on; write a model folder.
+
+    The threshold and the figures in the card come from leaving one slide out in turn; the weights
+    that are stored come from all of them.
 
     Parameters
     ----------
-    maps : sequence of ndarray of float32, shape (rows, cols)
-        Probabilities of slides that the patch model was *not* trained on; NaN = not classified.
-    truths : sequence of ndarray of uint8, shape (rows, cols)
-        0 = no label, 1 = not IDC, 2 = IDC.
+    card : ModelCard
+        Of the model to extend.
+    slides : Path
+        Folder with slides and ``*_truth.png`` beside them.
+    out : Path
+        Model folder to write; may be the model's own.
+
+    Raises
+    ------
+    DatasetError
+        Where there are fewer than three slides with truth.
+    """
+    truths = find_truths(slides)
+    if len(truths) < 3:
+        raise DatasetError(
+            f"{slides} holds {len(truths)} slides with a *_truth.png",
+            "At least three are needed to fit on some and judge on another",
+        )
+    labelled = [_classify(card, truth) for truth in truths]
+    held_out = leave_one_out(labelled)
+    labels, refined, raw = _pooled(labelled, held_out)
+    threshold = round(metrics.best_threshold(labels, refined), 4)
+    context = replace(fit_context(labelled), threshold=threshold)
+    record = {
+        **card.record,
+        "context": {
+            **context.to_dict(),
+            "slides": [item.slide_id for item in labelled],
+            "metrics": {
+                "on": "each slide by weights of the others; cells not classified count as 0",
+                "refined": _rounded(metrics.all_scores(labels, refined, threshold)),
+                "raw": _rounded(metrics.all_scores(labels, raw, card.threshold)),
+            },
+        },
+    }
+    return _write(card, record, out)
+
+
+def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
+    """Return each slide's map refined by weights that were fitted on all the others."""
+    return [
+        fit_context([*labelled[:k], *labelled[k + 1 :]]).refine(labelled[k].values)
+        for k in range(len(labelled))
+    ]
+
+
+def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
+    """Fit the weights at the least cross-entropy; each slide counts the same.
 
     Returns
     -------
@@ -34,10 +108,10 @@ def fit_context(
         With threshold 0.5: choose one on validation slides.
     """
     features, labels, weights = [], [], []
-    for values, truth in zip(maps, truths, strict=True):
-        use = (truth > 0) & ~np.isnan(values)
-        features.append(ring_features(values)[use])
-        labels.append(truth[use] == 2)
+    for item in labelled:
+        use = (item.truth > 0) & ~np.isnan(item.values)
+        features.append(ring_features(item.values)[use])
+        labels.append(item.truth[use] == 2)
         weights.append(np.full(int(use.sum()), 1 / max(1, int(use.sum()))))
     x, y, w = np.concatenate(features), np.concatenate(labels), np.concatenate(weights)
     signs, w = np.where(y, 1.0, -1.0), w / w.sum()
@@ -53,3 +127,45 @@ def fit_context(
     start[0] = 1.0
     found = minimize(loss, start, jac=True, method="L-BFGS-B")
     return ContextRefinement(tuple(float(v) for v in found.x[:-1]), float(found.x[-1]), 0.5)
+
+
+def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
+    """Run the slide without refinement and bring its truth onto the map's cells."""
+    config = load_config(
+        None,
+        {"model": str(card.folder), "outputs": "map", "inference": {"context": False}},
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        job = SlideJob(truth.slide_id, SlideSource(truth.slide_path), Path(scratch), config)
+        result = do_slide(job, card, ThreadExecutor(available_cores()))
+        values = ProbabilityMap.open(result.map_path).values
+    logger.info("%s classified", truth.slide_id)
+    return LabelledMap(truth.slide_id, values, truth.on_cells(values.shape))
+
+
+def _pooled(
+    labelled: Sequence[LabelledMap], refined: Sequence[FloatArray]
+) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
+    """Return labels, refined and raw probabilities of all labelled cells, 0 where there is none."""
+    use = [item.truth > 0 for item in labelled]
+    labels = [(item.truth[u] == 2).astype(np.int8) for item, u in zip(labelled, use, strict=True)]
+    after = [np.nan_to_num(map_[u]) for map_, u in zip(refined, use, strict=True)]
+    before = [np.nan_to_num(item.values[u]) for item, u in zip(labelled, use, strict=True)]
+    return np.concatenate(labels), np.concatenate(after), np.concatenate(before)
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def _write(card: ModelCard, record: dict[str, Any], out: Path) -> ModelCard:
+    """Copy the model's files and write the card last: a folder with a card is whole."""
+    with storing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if out.resolve() != card.folder.resolve():
+            (out / "model.json").unlink(missing_ok=True)
+            for path in (card.weights_path, card.litert_path, card.stain_reference_path):
+                if path is not None:
+                    shutil.copyfile(path, out / path.name)
+    write_atomic(out / "model.json", json.dumps(record, indent=2).encode())
+    return read_card(out)
