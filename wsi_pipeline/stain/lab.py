@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import lab2xyz, rgb2lab
+from skimage.color import rgb2lab
 
 from wsi_pipeline.geometry import RgbArray
 
@@ -20,6 +20,9 @@ _RGB_FROM_XYZ = np.linalg.inv(
 )
 
 
+_WHITE_D65 = (0.95047, 1.0, 1.08883)
+
+
 def lab_from_rgb(rgb: NDArray[np.float64] | RgbArray) -> NDArray[np.float64]:
     """Convert sRGB levels (..., 3), 0 to 255, to CIELAB (D65): L from 0 to 100."""
     return np.asarray(rgb2lab(np.asarray(rgb, dtype=np.float64) / 255.0), dtype=np.float64)
@@ -32,7 +35,9 @@ def rgb_from_lab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
     -----
     scikit-image's own conversion clips; unclipped levels tell how much a normalizer asks too much.
     """
-    xyz = lab2xyz(np.maximum(lab, [0.0, -np.inf, -np.inf]))
+    middle = (np.maximum(lab[..., 0], 0.0) + 16.0) / 116.0
+    root = np.stack([middle + lab[..., 1] / 500.0, middle, middle - lab[..., 2] / 200.0], axis=-1)
+    xyz = np.where(root > 6 / 29, root**3, (root - 4 / 29) * (108 / 841)) * _WHITE_D65
     linear = xyz @ _RGB_FROM_XYZ.T
     curved = 1.055 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
     return np.asarray(255.0 * np.where(linear > 0.0031308, curved, 12.92 * linear))

@@ -18,6 +18,8 @@ from wsi_pipeline.stain.vectors import StainVectors
 
 FORMAT = 1
 N_QUANTILES = 65
+MIN_LAB_STD = 0.3
+"""Less spread than this in L, a or b is one color: real tissue has 2 and more."""
 Triple = tuple[float, float, float]
 
 
@@ -53,10 +55,6 @@ class LabStatistics:
             _triple(lab.std(axis=0)),
             tuple(tuple(float(value) for value in row) for row in quantiles),
         )
-
-
-MIN_LAB_STD = 0.3
-"""Less spread than this in L, a or b is one color: real tissue has 3 and more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def is_black(rgb: RgbArray) -> BoolMask:
 
 def _pen(od: FloatArray, um_px: tuple[float, float]) -> BoolMask:
     colored = pen_colored(od[..., 0], od[..., 1], od[..., 2])
+    if not colored.any():
+        return colored
     stroke = morphology.open_strands(colored, MIN_STROKE_UM / 2, um_px)
     stroke = morphology.drop_small(stroke, MIN_PEN_UM2, um_px)
     # The pale rim of a stroke and the gaps a dry pen leaves belong to it.
@@ -94,6 +96,8 @@ def _pen(od: FloatArray, um_px: tuple[float, float]) -> BoolMask:
 
 def _black(thumbnail: RgbArray, um_px: tuple[float, float]) -> BoolMask:
     black = is_black(thumbnail)
+    if not black.any():
+        return black
     wide = morphology.open_strands(black, MIN_STROKE_UM / 2, um_px)
     border = morphology.parts_on_edge(black)
     border &= morphology.parts_touching(border, wide) | _edge_lines(black)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from wsi_pipeline.geometry import BoolMask, RgbArray
@@ -12,6 +14,7 @@ _DARKEST_GLASS = 150
 _WIDEST_TINT = 30
 _PINK_MARGIN = 6
 _BIN = 4
+_ENOUGH_PX = 250_000  # a color held by 0.5 % of these is held by more than a thousand
 
 
 def estimate_glass(
@@ -38,7 +41,8 @@ def estimate_glass(
     all pale tissue does not pass for glass. Unscanned fill is left out while anything else is
     there: it is often whiter than the glass beside it.
     """
-    pixels = thumbnail.reshape(-1, 3)
+    every = max(1, math.isqrt(thumbnail.size // 3 // _ENOUGH_PX))
+    pixels = thumbnail[::every, ::every].reshape(-1, 3)
     unscanned = same_color(pixels, background_rgb)
     red, green, blue = (pixels[:, channel].astype(np.int16) for channel in range(3))
     brightest = np.maximum(np.maximum(red, green), blue)

@@ -9,7 +9,7 @@ hair is grey too, but thin; a smudge is wide, but smooth; dust is neither next t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,7 @@ class _Evidence:
     """Spread of the optical density over the channels."""
     texture: FloatArray
     """Mean optical density above the brightest place nearby."""
-    dark: BoolMask = field(repr=False)
+    dark: BoolMask
     """Too dark for its color to mean anything."""
 
 
