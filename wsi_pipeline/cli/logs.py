@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 from typing import Any
 
 from wsi_pipeline.pipeline import SlideJob
@@ -14,66 +13,106 @@ logger = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line; every line of a run carries its id."""
+
+    run_id = ""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
         line: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
+            **({"run_id": self.run_id} if self.run_id else {}),
             "logger": record.name,
             "message": record.getMessage(),
             **getattr(record, "facts", {}),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class TerminalWatcher:
-    """Tells how a run goes: a progress bar where there is a terminal, a line a slide elsewhere."""
+    """Tells how a run goes: a progress bar where there is a terminal, a line a slide elsewhere.
+
+    The bar counts the patches of a single slide, else the slides.
+    """
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._started = 0.0
+        self._n_slides = 0
+        self._has_terminal = sys.stderr.isatty()
 
-    def slide_started(self, job: SlideJob, number: int, n_slides: int) -> None:
-        """Open the slide's bar."""
-        self._started = time.perf_counter()
-        if sys.stderr.isatty():
+    def run_started(self, run_id: str, n_slides: int, where: str) -> None:
+        """Open the bar and give the log its run id."""
+        self._n_slides = n_slides
+        for handler in logging.getLogger("wsi_pipeline").handlers:
+            if isinstance(handler.formatter, JsonFormatter):
+                handler.formatter.run_id = run_id
+        facts = {"slides": n_slides, "where": where}
+        logger.info("run started", extra={"facts": facts})
+        if n_slides > 1:
+            print(f"{n_slides} slides to do: {where}", flush=True)
+        if self._has_terminal and n_slides:
             from tqdm import tqdm
 
-            name = f"[{number}/{n_slides}] {job.slide_id}"
-            self._bar = tqdm(total=1, desc=name, unit="patch", leave=False, file=sys.stderr)
+            unit = "patch" if n_slides == 1 else "slide"
+            self._bar = tqdm(total=n_slides, unit=unit, leave=False, file=sys.stderr)
 
-    def patches_done(self, done: int, n_patches: int) -> None:
-        """Move the bar."""
+    def slide_started(self, job: SlideJob) -> None:
+        """Name the slide."""
         if self._bar is not None:
+            self._bar.set_description(job.slide_id)
+        logger.info("slide started", extra={"facts": {"slide_id": job.slide_id}})
+
+    def patches_done(self, job: SlideJob, done: int, n_patches: int) -> None:
+        """Move the bar of a single slide."""
+        logger.debug("%s: %d of %d patches", job.slide_id, done, n_patches)
+        if self._bar is not None and self._n_slides == 1 and n_patches:
             self._bar.total = n_patches
             self._bar.update(done - self._bar.n)
 
     def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
-        """Close the bar and say in a line how it ended."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        words = "finished before, skipped" if skipped else self._words(status)
-        print(f"{job.slide_id}: {words}", flush=True)
+        """Say in a line how a slide ended."""
+        self._say(f"{job.slide_id}: {_skipped_words(status) if skipped else _words(status)}")
         for warning in [] if skipped else status.get("warnings", []):
-            print(f"  note: {warning}", flush=True)
-        logger.info("slide finished", extra={"facts": {"slide_id": job.slide_id, **status}})
+            self._say(f"  note: {warning}")
+        facts = {"slide_id": job.slide_id, "skipped": skipped, **status}
+        logger.info("slide finished", extra={"facts": facts})
+        if self._bar is not None and not skipped:
+            if self._n_slides > 1:
+                self._bar.update(1)
+            if self._bar.n >= self._bar.total:
+                self._bar.close()
 
-    def _words(self, status: dict[str, Any]) -> str:
-        if status["state"] == "failed":
-            return f"FAILED in {status['stage']}: {status['error']}. {status['advice']}".rstrip()
-        if status["state"] == "empty":
-            return "empty: no tissue found"
-        seconds = time.perf_counter() - self._started
-        totals = status["totals"]
-        speed = status["patches"] / max(status["seconds"].get("classify", 0.0), 1e-3)
-        lost = f", {status['patches_lost']} unreadable" if status["patches_lost"] else ""
-        return (
-            f"IDC {totals['idc_mm2']:.2f} mm² of {totals['tissue_mm2']:.1f} mm² tissue "
-            f"({totals['idc_share']:.1%}) in {totals['n_regions']} regions; "
-            f"{status['patches']} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"
-        )
+    def waiting_for(self, job: SlideJob, owner: str) -> None:
+        """Say that another run does a slide."""
+        self._say(f"{job.slide_id}: {owner} does it; waiting for that in the end")
+        logger.info("slide is busy", extra={"facts": {"slide_id": job.slide_id, "owner": owner}})
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        print(line, flush=True)
+
+
+def _skipped_words(status: dict[str, Any]) -> str:
+    if status.get("state") != "failed":
+        return "finished before, skipped"
+    return f"failed before ({status['error']}), skipped; --retry-failed does it again"
+
+
+def _words(status: dict[str, Any]) -> str:
+    if status["state"] == "failed":
+        return f"FAILED in {status['stage']}: {status['error']}. {status['advice']}".rstrip()
+    if status["state"] == "empty":
+        return "empty: no tissue found"
+    seconds = sum(status["seconds"].values())
+    totals = status["totals"]
+    speed = status["patches"] / max(status["seconds"].get("classify", 0.0), 1e-3)
+    lost = f", {status['patches_lost']} unreadable" if status["patches_lost"] else ""
+    return (
+        f"IDC {totals['idc_mm2']:.2f} mm² of {totals['tissue_mm2']:.1f} mm² tissue "
+        f"({totals['idc_share']:.1%}) in {totals['n_regions']} regions; "
+        f"{status['patches']} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"
+    )

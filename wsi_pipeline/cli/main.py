@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "evaluate": "evaluate a patch classifier on labelled data",
     "classify": "classify single images of patches",
     "preview": "one page: mask, quality, stain, patches",
+    "drift": "stain, tissue and focus over an archive, outliers named",
     "models": "list and describe models",
     "doctor": "what this machine has and what is missing",
 }

@@ -18,9 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add("--outputs", choices=("all", "map"), help="'map' writes the probability map alone")
     add("--mask", type=Path, help="tissue mask (GeoJSON or PNG), or a folder of <slide_id>.geojson")
-    add("-j", "--workers", type=int, metavar="N", help="threads (default: all cores)")
+    add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, e.g. tcp://host:8786")
     add("--overwrite", action="store_true", help="do finished slides again")
+    add("--retry-failed", action="store_true", help="do failed slides again too")
     add("--dry-run", action="store_true", help="say what would be done and stop")
 
 
@@ -61,7 +62,7 @@ def config_of(options: argparse.Namespace) -> Config:
 def execute(options: argparse.Namespace) -> int:
     """Do the slides and say where the results are."""
     config = config_of(options)
-    from wsi_pipeline.archive import connected_executor, find_slides, make_jobs, run_slides
+    from wsi_pipeline.archive import find_slides, make_jobs, run_slides
     from wsi_pipeline.classifier import find_model
     from wsi_pipeline.cli.logs import TerminalWatcher
 
@@ -72,17 +73,21 @@ def execute(options: argparse.Namespace) -> int:
 
         print("\n".join(describe(jobs, card, overwrite=options.overwrite)))
         return EXIT_DONE
-    with connected_executor(config) as executor:
-        outcome = run_slides(
-            jobs, options.out, config, executor, TerminalWatcher(), overwrite=options.overwrite
-        )
+    outcome = run_slides(
+        jobs,
+        options.out,
+        config,
+        TerminalWatcher(),
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+    )
     _say(options.out, jobs[0].slide_id if len(jobs) == 1 else None, outcome)
     return EXIT_SOME_FAILED if outcome.failed else EXIT_DONE
 
 
 def _say(out: Path, slide_id: str | None, outcome: Any) -> None:
     words = f"{outcome.done} done, {outcome.empty} empty, {outcome.failed} failed"
-    skipped = f" ({outcome.skipped} of them finished before)" if outcome.skipped else ""
+    skipped = f" ({outcome.skipped} of them before this run)" if outcome.skipped else ""
     print(f"\n{words}{skipped}")
     if slide_id and outcome.done:
         folder = out / "slides" / slide_id

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wsi_pipeline.web.security import Access
 
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+LAST_PORT = 65_535
 PENDING_CONNECTIONS = 256
 
 
@@ -42,9 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.slides is not None and not options.slides.is_dir():
         raise ConfigError(f"--slides {options.slides} is no folder", "Give the slides' folder")
     access = access_of(options.host, options.token)
-    app = create_app(
-        options.out, slides_dir=options.slides, access=access, model=options.model
-    )
+    app = create_app(options.out, slides_dir=options.slides, access=access, model=options.model)
     listening = listen(options.host, options.port)
     address = address_of(options.host, listening.getsockname()[1])
     entrance = f"{address}enter?ticket={access.new_ticket()}" if access else address
@@ -84,10 +83,12 @@ def listen(host: str, port: int) -> socket.socket:
     ConfigError
         Where the address is not this machine's or the port is taken.
     """
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigError(f"cannot listen on port {port}", f"Ports are 0 to {LAST_PORT}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=PENDING_CONNECTIONS)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}, port {port} ({error})",
             "Another program may use the port: choose one with --port, or --port 0 for a free one",

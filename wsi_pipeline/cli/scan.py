@@ -1,0 +1,63 @@
+"""`wsi-pipeline scan`: look at slides without inference; write an editable list."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
+from wsi_pipeline.cli.run import add_config_arguments, config_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="slide files, folders, or a CSV list of slides")
+    add("-o", "--out", type=Path, required=True, metavar="CSV", help="the list to write")
+    add_config_arguments(parser)
+    add("--outputs", choices=("all", "map"), help="what a run would write, for the estimate")
+    add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Look at the slides; exit with 1 where one cannot be classified as it is."""
+    config = config_of(options)
+    from wsi_pipeline.archive import find_slides
+    from wsi_pipeline.archive.scanning import scan_slides, write_scan
+
+    rows = scan_slides(find_slides(options.inputs), config, _say)
+    write_scan(options.out, rows)
+    bad = [row for row in rows if "patches" not in row]
+    patches, seconds, megabytes = (
+        sum(float(row.get(name) or 0) for row in rows)
+        for name in ("patches", "seconds", "output_mb")
+    )
+    duplicates = sum("duplicate_of" in row for row in rows)
+    print(
+        f"\n{len(rows)} slides, {len(bad)} unusable as they are, {duplicates} duplicates; about "
+        f"{patches:.0f} patches, {_duration(seconds)}, {megabytes:.0f} MB of results"
+    )
+    print(f"  list     {options.out}")
+    print(
+        f"Edit it (mpp_x, mpp_y, id; a word in `skip` leaves a slide out), then: "
+        f"wsi-pipeline run {options.out} -o OUT"
+    )
+    return EXIT_SOME_FAILED if bad else EXIT_DONE
+
+
+def _say(row: dict[str, Any]) -> None:
+    if "patches" in row:
+        words = (
+            f"{row['vendor']}, {row['width']} x {row['height']}, {row['mpp_x']:.4g} µm/px "
+            f"({row['mpp_source']}), tissue {row['tissue_mm2']:.1f} mm², {row['patches']} patches"
+        )
+        print(f"{row['id']}: {words}", flush=True)
+    if row.get("problem"):
+        print(f"{row['id']}: {row['problem']}. {row.get('advice', '')}".rstrip(), flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
