@@ -7,6 +7,7 @@ from wsi_pipeline.tissue.annotation import (
     mask_to_geojson,
 )
 from wsi_pipeline.tissue.area import area_fraction
+from wsi_pipeline.tissue.glass import estimate_glass
 from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
 from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
 
@@ -16,6 +17,7 @@ __all__ = [
     "TissueMask",
     "TissueParameters",
     "area_fraction",
+    "estimate_glass",
     "mask_from_geojson",
     "mask_from_png",
     "mask_to_geojson",
