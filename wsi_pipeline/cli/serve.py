@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import socket
 import threading
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsi_pipeline.classifier import DEFAULT_MODEL
 from wsi_pipeline.cli.main import EXIT_DONE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LAST_PORT = 65_535
 PENDING_CONNECTIONS = 256
+KEEP_ALIVE_SECONDS = 60  # a reader who looks at one place for a while keeps the connection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,13 @@ def execute(options: argparse.Namespace) -> int:
     if options.open:
         threading.Timer(0.5, webbrowser.open, (entrance,)).start()
     # No access log: addresses hold tickets. Server and date headers tell a visitor nothing.
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
     uvicorn.Server(config).run(sockets=[listening])
     return EXIT_DONE
 
@@ -86,13 +94,28 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= LAST_PORT:
         raise ConfigError(f"cannot listen on port {port}", f"Ports are 0 to {LAST_PORT}")
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=PENDING_CONNECTIONS)
+        place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        return _listening(place[0][0], place[0][4])
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}, port {port} ({error})",
             "Another program may use the port: choose one with --port, or --port 0 for a free one",
         ) from error
+
+
+def _listening(family: int, address: Any) -> socket.socket:
+    # The protocol is named: of a socket of protocol 0 asyncio does not take TCP_NODELAY, and each
+    # small answer then waits 40 ms for the browser's delayed acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(PENDING_CONNECTIONS)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def address_of(host: str, port: int) -> str:

@@ -19,7 +19,7 @@ from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.web import api, pages
 from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.desk import open_desk
-from wsi_pipeline.web.refusals import Refusal
+from wsi_pipeline.web.refusals import RefusedError
 from wsi_pipeline.web.security import Access, Guard, refused
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def create_app(
     app.include_router(api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(RefusedError, _refuse)
     app.add_exception_handler(WsiPipelineError, _apologize)
     app.add_exception_handler(RequestValidationError, _explain)
     app.add_exception_handler(HTTPException, _plain)
@@ -87,7 +87,7 @@ def _answer(status: int, error: str, advice: str = "") -> JSONResponse:
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, Refusal):
+    if not isinstance(error, RefusedError):
         raise error
     return refused(error)
 

@@ -40,13 +40,9 @@ class ByteBoundCache(Generic[Key, Value]):
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-            waiting = self._in_flight.get(key)
-            if waiting is None:
-                mine: Future[Value] = Future()
-                self._in_flight[key] = mine
-        if waiting is not None:
-            return waiting.result()
-        return self._make(key, make, mine)
+            mine: Future[Value] = Future()
+            first = self._in_flight.setdefault(key, mine)
+        return self._make(key, make, mine) if first is mine else first.result()
 
     def _make(self, key: Key, make: Callable[[], Value], mine: Future[Value]) -> Value:
         try:

@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from wsi_pipeline.archive import slide_folders
-from wsi_pipeline.archive.record import slide_row
-from wsi_pipeline.config import RegionsSection, SlideSection
+from wsi_pipeline.archive.summary import slide_row
+from wsi_pipeline.config import Config
 from wsi_pipeline.outputs import MAP_NAME, read_status
 from wsi_pipeline.planning import SlideSource
 from wsi_pipeline.probability import ProbabilityMap
@@ -109,8 +111,9 @@ class Catalog:
             Where the slide has none.
         """
         if not entry.has_map:
+            state = entry.status.get("state", "unknown")
             raise NotFoundError(
-                f"slide {entry.slide_id} has no probability map (state {entry.status.get('state', 'unknown')})",
+                f"slide {entry.slide_id} has no probability map (state {state})",
                 str(entry.status.get("advice") or "Run the slide again"),
             )
         key = (entry.slide_id, entry.fingerprint)
@@ -119,7 +122,7 @@ class Catalog:
     def source(self, entry: CatalogEntry) -> SlideSource | None:
         """Return how to open the slide's file; None where it is not to be found any more."""
         recorded = Path(str(entry.status.get("slide") or ""))
-        apply_icc = SlideSection.model_validate(self._section("slide")).apply_icc
+        apply_icc = self.config.slide.apply_icc
         if recorded.name and recorded.is_file():
             return SlideSource(recorded, apply_icc=apply_icc)
         moved = self._moved_slides.get(recorded.name)
@@ -135,13 +138,12 @@ class Catalog:
         return record if isinstance(record, dict) else {}
 
     @property
-    def regions_settings(self) -> RegionsSection:
-        """How the run made regions out of its maps."""
-        return RegionsSection.model_validate(self._section("regions"))
-
-    def _section(self, name: str) -> dict[str, Any]:
-        section = self.record.get("config", {}).get(name)
-        return section if isinstance(section, dict) else {}
+    def config(self) -> Config:
+        """The configuration of the run; the defaults where its record holds none."""
+        try:
+            return Config.model_validate(self.record.get("config", {}))
+        except ValidationError:
+            return Config()
 
     @cached_property
     def _moved_slides(self) -> dict[str, Path]:

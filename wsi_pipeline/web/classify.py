@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """8 bits a channel; 16-bit and float pictures have no agreed white."""
 
 
+DECODER_ERRORS: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError),
+    *(MemoryError, struct.error, Warning, Image.DecompressionBombError),
+)
+"""What Pillow's decoders raise on damaged or hostile files."""
+
+
 class Call(BaseModel):
     """What the model says at one operating point."""
 
@@ -41,7 +49,7 @@ class Call(BaseModel):
 
 
 class Occlusion(BaseModel):
-    """How much the log-odds of IDC fall when a square of the patch is hidden [Zeiler & Fergus 2014]."""
+    """How much the log-odds of IDC fall when a square of the patch is hidden (Zeiler 2014)."""
 
     patch: int
     """Index of the explained patch: that of the highest probability."""
@@ -204,9 +212,7 @@ def decode(data: bytes) -> RgbArray:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             _check_header(picture)
             rgba = picture.convert("RGBA")
-    # Pillow's decoders raise these on damaged or hostile files
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, Warning,
-            IndexError, OverflowError, MemoryError, Image.DecompressionBombError) as error:  # fmt: skip
+    except DECODER_ERRORS as error:
         raise UnusableError(
             "the file is no readable picture", "Send a whole PNG, JPEG or TIFF file"
         ) from error
@@ -253,7 +259,7 @@ def at_scale(picture: RgbArray, ratio: float) -> RgbArray:
 
 
 def cut(picture: RgbArray, side: int) -> Field2D:
-    """Cut a picture into patches; what they overhang is white, as at the rim of the training slides.
+    """Cut a picture into patches; what they overhang is white, as at the rim of the slides.
 
     Raises
     ------
@@ -263,7 +269,7 @@ def cut(picture: RgbArray, side: int) -> Field2D:
     height, width = picture.shape[:2]
     if min(height, width) < SMALLEST_SHARE * side:
         raise UnusableError(
-            f"at the model's scale the picture is {width} x {height} px, a patch is {side} x {side}",
+            f"at the model's scale the picture has {width} x {height} px, a patch {side} x {side}",
             "Send a larger field, or check the µm per pixel",
         )
     # A rim of a few px is no patch of its own.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wsi_pipeline.classifier import bundled_folders, find_model
+from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Size
 from wsi_pipeline.outputs import NOTICE, THUMBNAIL_NAME
 from wsi_pipeline.probability import ProbabilityMap
@@ -95,13 +96,19 @@ class Desk:
 
     def _row(self, entry: CatalogEntry) -> dict[str, Any]:
         has_overlay = (entry.folder / "overlay.png").is_file()
-        review = counts(self.review(entry).read())
         return {
             **self.catalog.row(entry),
             "fingerprint": entry.fingerprint,
             "has_overlay": has_overlay,
-            "review": review,
+            "review": self._review_row(entry),
         }
+
+    def _review_row(self, entry: CatalogEntry) -> dict[str, Any]:
+        """Return how far the review is; a damaged one must not take the archive page away."""
+        try:
+            return counts(self.review(entry).read())
+        except StorageError as error:
+            return {"problem": str(error)}
 
     def _image(
         self, entry: CatalogEntry, map_: ProbabilityMap | None

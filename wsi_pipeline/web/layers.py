@@ -10,8 +10,8 @@ import numpy as np
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
+from wsi_pipeline.outputs import regions_of
 from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.regions import find_regions
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.refusals import NotFoundError
 
@@ -68,17 +68,11 @@ def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -
         stored = _stored_regions(entry)
         if stored is not None:
             return stored
-    map_ = catalog.map(entry)
-    settings = catalog.regions_settings
-    threshold = map_.threshold if threshold is None else threshold
-    regions = find_regions(
-        map_,
-        threshold=threshold,
-        low_threshold=threshold * settings.low_share,
-        smoothing_cells=settings.smoothing_cells,
-        min_area_mm2=settings.min_area_mm2,
-    )
-    return feature_collection(map_, regions)
+    map_, config = catalog.map(entry), catalog.config
+    if threshold is not None:
+        section = config.regions.model_copy(update={"threshold": threshold})
+        config = config.model_copy(update={"regions": section})
+    return feature_collection(map_, regions_of(map_, config))
 
 
 def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from wsi_pipeline.web.api import SlideId, TheDesk
@@ -26,25 +26,25 @@ def page(name: str, status: int = 200) -> FileResponse:
 
 @router.get("/")
 async def archive_page() -> Response:
-    """The archive at a glance."""
+    """Return the archive at a glance."""
     return page("archive")
 
 
 @router.get("/slides/{slide_id}")
 def slide_page(desk: TheDesk, slide_id: SlideId) -> Response:
-    """One slide to look at and to review."""
+    """Return the page to look at a slide and review it."""
     return _page_of_slide(desk, slide_id, "slide")
 
 
 @router.get("/slides/{slide_id}/report")
 def report_page(desk: TheDesk, slide_id: SlideId) -> Response:
-    """One slide on paper."""
+    """Return the page of a slide for printing."""
     return _page_of_slide(desk, slide_id, "report")
 
 
 @router.get("/classify")
 async def classify_page() -> Response:
-    """Drop a picture, see what the model says."""
+    """Return the page that classifies a picture."""
     return page("classify")
 
 
@@ -58,14 +58,16 @@ async def enter(request: Request, ticket: str = "") -> Response:
 
 
 @router.post("/enter")
-async def enter_with_token(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
+async def enter_with_token(
+    request: Request, token: Annotated[str, Form(max_length=500)]
+) -> Response:
     """Let in who knows the token."""
     access: Access | None = request.app.state.access
     if access is None:
         raise ForbiddenError("this server asks for no token", "Open its first page")
     if await run_in_threadpool(access.redeem, token.strip()):
         return access.welcome()
-    return page("enter", 403)
+    return RedirectResponse("/enter?wrong=1", status_code=303)
 
 
 def _page_of_slide(desk: TheDesk, slide_id: str, name: str) -> Response:

@@ -7,43 +7,43 @@ from typing import ClassVar
 from wsi_pipeline.errors import WsiPipelineError
 
 
-class Refusal(WsiPipelineError):
+class RefusedError(WsiPipelineError):
     """A request that gets a 4xx."""
 
     status: ClassVar[int] = 400
 
 
-class ForbiddenError(Refusal):
+class ForbiddenError(RefusedError):
     """The request does not come from where it may come from, or lacks the token."""
 
     status = 403
 
 
-class NotFoundError(Refusal):
+class NotFoundError(RefusedError):
     """There is no such thing in this run."""
 
     status = 404
 
 
-class ConflictError(Refusal):
+class ConflictError(RefusedError):
     """Somebody else has saved in between."""
 
     status = 409
 
 
-class TooLargeError(Refusal):
+class TooLargeError(RefusedError):
     """More bytes or pixels than are taken."""
 
     status = 413
 
 
-class UnusableError(Refusal):
+class UnusableError(RefusedError):
     """Well-formed, but nothing can be done with it."""
 
     status = 422
 
 
-class BusyError(Refusal):
+class BusyError(RefusedError):
     """The model is at work for somebody else."""
 
     status = 429

@@ -245,7 +245,8 @@ def _check_removable(change: Change, item: dict[str, Any] | None) -> None:
         raise UnusableError(f"the review has no item {change.id}", "Reload the page")
     if item["kind"] != "drawn":
         raise UnusableError(
-            "a region that the program found cannot be removed", "Reject it, it then stays on record"
+            "a region that the program found cannot be removed",
+            "Reject it, it then stays on record",
         )
 
 

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.web.refusals import ForbiddenError, Refusal, TooLargeError
+from wsi_pipeline.web.refusals import ForbiddenError, RefusedError, TooLargeError
 
 CSRF_HEADER: Final = "x-wsi-pipeline"
 COOKIE: Final = "wsi_pipeline_session"
@@ -35,14 +35,18 @@ MAX_BODY_BYTES: Final = 25 * 2**20
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS: Final = ("/enter", "/static/")
 """What is needed to show the page that asks for the token."""
+EMPTY_SHA256: Final = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+"""Of no text: lets in an inline style that is empty, and no other (see slide.html)."""
 HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src 'self'; style-src 'self' '{EMPTY_SHA256}'; "
+        "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not "no-referrer": a browser would then send the form of /enter with the Origin "null".
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), usb=()",
@@ -136,7 +140,7 @@ class Guard:
             self._check(scope)
             if scope["method"] not in SAFE_METHODS:
                 receive = await _bounded(scope, receive)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             await refused(refusal)(scope, receive, send_guarded)
             return
         except NeedsToken:
@@ -202,7 +206,7 @@ def check_origin(headers: Headers, *, is_form: bool = False) -> None:
         )
 
 
-def refused(refusal: Refusal) -> Response:
+def refused(refusal: RefusedError) -> Response:
     """Return a refusal as JSON."""
     return JSONResponse(
         {"error": refusal.problem, "advice": refusal.advice}, status_code=refusal.status

@@ -13,6 +13,7 @@ Deep Zoom file format, Microsoft 2008, as OpenSeadragon and OpenSlide's deepzoom
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -21,6 +22,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.errors import ReadError, WsiPipelineError
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.outputs import THUMBNAIL_NAME
@@ -34,11 +36,16 @@ TILE_PX: Final = 256
 """A divisor of the pieces that the reader reads in, and the tile of most scanners: a tile of the
 finest level is then one decoded tile of the file."""
 JPEG_QUALITY: Final = 88
-CACHE_BYTES: Final = 256 * 2**20
-OPEN_SLIDES: Final = 16
+CACHE_BYTES: Final = 128 * 2**20
+OPEN_SLIDES: Final = 8
+"""Each keeps up to 32 MB of decoded tiles of its own."""
+THUMBNAIL_CACHE_BYTES: Final = 64 * 2**20
+CHEAP_RATIO: Final = 2.5
+"""Level px per zoom px up to which a tile is read from the slide. Beyond it, on levels coarser than
+the slide's last, the stored thumbnail is taken wherever it has the detail."""
 LARGEST_RATIO: Final = 12.0
-"""Level px per zoom px from which the stored thumbnail is shown instead: only a slide without a
-pyramid comes here, and one tile of it would read hundreds of megapixels."""
+"""From here on the thumbnail is taken even if it shows blurred: only a slide without a pyramid
+comes here, and one tile of it would read hundreds of megapixels."""
 LEVEL_TOLERANCE: Final = 1.001
 """A level whose downsample is 4.0002 serves a zoom of 4."""
 
@@ -116,8 +123,14 @@ class TileServer:
     def __init__(self, catalog: Catalog, cache_bytes: int = CACHE_BYTES) -> None:
         self._catalog = catalog
         self._tiles: ByteBoundCache[tuple[str, ...], bytes] = ByteBoundCache(cache_bytes, len)
+        self._thumbnails: ByteBoundCache[tuple[str, ...], RgbArray] = ByteBoundCache(
+            THUMBNAIL_CACHE_BYTES, lambda picture: picture.nbytes
+        )
         self._opening = threading.Lock()
-        # What falls out is not closed: a thread may still read from it. It closes with its last user.
+        # More readers than cores take the interpreter from each other; a queue serves in turn,
+        # where a lock lets whoever comes just then go first.
+        self._readers = ThreadPoolExecutor(available_cores(), "tiles")
+        # What falls out is not closed, a thread may read from it: it closes with its last user.
         self._open = lru_cache(OPEN_SLIDES)(SlideSource.open)
 
     def reader(self, entry: CatalogEntry) -> SlideReader | None:
@@ -158,12 +171,22 @@ class TileServer:
         zoom = DeepZoom(Size(bounds.width, bounds.height))
         box_zoom = zoom.box_zoom(level, col, row)
         plan = plan_zoom(reader.pyramid, zoom.downsample(level))
-        if max(plan.ratio) > LARGEST_RATIO:
-            return jpeg(_from_thumbnail(entry, box_zoom, zoom.size_zoom(level)))
+        thumbnail = self._thumbnail(entry, max(plan.ratio), zoom.size_zoom(level))
+        if thumbnail is not None:
+            return jpeg(_cut_out(thumbnail, box_zoom, zoom.size_zoom(level)))
         try:
-            return jpeg(read_canvas(reader, plan, box_zoom))
+            return self._readers.submit(_read, reader, plan, box_zoom).result()
         except ReadError as error:
             raise NotFoundError(error.problem, error.advice) from error
+
+    def _thumbnail(self, entry: CatalogEntry, ratio: float, size_zoom: Size) -> RgbArray | None:
+        """Return the stored thumbnail where it should stand in for the slide, else None."""
+        if ratio <= CHEAP_RATIO or not (entry.folder / THUMBNAIL_NAME).is_file():
+            return None
+        key = (entry.slide_id, entry.fingerprint)
+        picture = self._thumbnails.get_or_make(key, lambda: _decoded(entry, THUMBNAIL_NAME))
+        has_detail = picture.shape[1] >= size_zoom.width
+        return picture if has_detail or ratio > LARGEST_RATIO else None
 
 
 def jpeg(rgb: RgbArray) -> bytes:
@@ -173,14 +196,22 @@ def jpeg(rgb: RgbArray) -> bytes:
     return buffer.getvalue()
 
 
-def _from_thumbnail(entry: CatalogEntry, box_zoom: Box, size_zoom: Size) -> RgbArray:
-    """Return a tile of a slide without a pyramid from its stored thumbnail."""
-    with _stored(entry, THUMBNAIL_NAME) as picture:
-        x, y = picture.width / size_zoom.width, picture.height / size_zoom.height
-        part = (box_zoom.x * x, box_zoom.y * y, box_zoom.right * x, box_zoom.bottom * y)
-        size = (box_zoom.width, box_zoom.height)
-        scaled = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR, box=part)
-        return np.asarray(scaled)
+def _read(reader: SlideReader, plan: ReadPlan, box_zoom: Box) -> bytes:
+    return jpeg(read_canvas(reader, plan, box_zoom))
+
+
+def _cut_out(thumbnail: RgbArray, box_zoom: Box, size_zoom: Size) -> RgbArray:
+    """Return a tile from a picture of the whole image."""
+    picture = Image.fromarray(thumbnail)
+    x, y = picture.width / size_zoom.width, picture.height / size_zoom.height
+    part = (box_zoom.x * x, box_zoom.y * y, box_zoom.right * x, box_zoom.bottom * y)
+    size = (box_zoom.width, box_zoom.height)
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, box=part))
+
+
+def _decoded(entry: CatalogEntry, name: str) -> RgbArray:
+    with _stored(entry, name) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _scaled(entry: CatalogEntry, name: str, width_px: int) -> bytes:

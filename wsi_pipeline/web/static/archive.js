@@ -1,6 +1,6 @@
 /** The archive page: every slide of the run as a card. */
 
-import { askJson, byId, el, errorBox, figure, pictureUrl, slideUrl, wireTheme } from "./common.js";
+import { askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideUrl, wireTheme } from "./common.js";
 
 const REFRESH_MS = 10_000;
 const STATES = ["done", "failed", "empty", "running", "queued"];
@@ -29,7 +29,7 @@ function card(row) {
         el("a", { href: slideUrl(row.slide_id) }, row.slide_id),
         el("span", { class: `badge ${state}` }, state),
       ),
-      row.error ? el("p", { class: "muted" }, `${row.error}. ${row.advice ?? ""}`) : figures(row),
+      row.error ? el("p", { class: "muted" }, [row.error, row.advice].filter(Boolean).map(sentence).join(" ")) : figures(row),
       el("div", { class: "reviewed" }, reviewWords(row.review)),
     ),
   );
@@ -45,7 +45,8 @@ function figures(row) {
   return el("dl", {}, lines.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
-function reviewWords({ accepted, rejected, reviewer, time }) {
+function reviewWords({ accepted, rejected, reviewer, time, problem }) {
+  if (problem) return el("span", { class: "problem" }, problem);
   if (!reviewer) return "Not reviewed yet";
   return `${accepted} accepted, ${rejected} rejected · ${reviewer}, ${figure.time(time)}`;
 }

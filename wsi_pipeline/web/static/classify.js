@@ -108,6 +108,9 @@ function drawExplained(bitmap, answer) {
   const [x, y] = [(patch % answer.cols) * side, Math.floor(patch / answer.cols) * side];
   if (bitmap) context.drawImage(bitmap, x, y, side, side, 0, 0, SHOWN_PX, SHOWN_PX);
   const most = Math.max(0.2, ...drop.map(Math.abs));
+  byId("explainedwords").textContent =
+    "Occlusion: where hiding a part lowers (orange) or raises (blue) the probability, full color at " +
+    `±${most.toFixed(1)} in log-odds`;
   const tint = new ImageData(n, n);
   drop.forEach((value, i) => tint.data.set([...(value > 0 ? ORANGE : BLUE), Math.round((190 * Math.abs(value)) / most)], 4 * i));
   const small = Object.assign(document.createElement("canvas"), { width: n, height: n });

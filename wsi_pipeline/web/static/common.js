@@ -75,13 +75,19 @@ export const figure = {
   time: (v) => (v ? new Date(v).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–"),
 };
 
+/** With a capital and a full stop. */
+export function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /** Show an error where it happened; it is read out by screen readers. */
 export function errorBox(error) {
   return el(
     "div",
     { class: "notice error", role: "alert" },
-    el("strong", {}, error.message),
-    error.advice ? el("span", {}, ` ${error.advice}.`.replace("..", ".")) : null,
+    el("strong", {}, sentence(error.message)),
+    error.advice ? el("span", {}, ` ${sentence(error.advice)}`) : null,
   );
 }
 

@@ -5,6 +5,8 @@ import { colorTable } from "./colormaps.js";
 const FAINT = 0.3; /* opacity of what lies just below the threshold, of the whole */
 const TISSUE_SHOWN = 0.05; /* a cell not classified is hatched from this tissue share on */
 
+const LINES = lines(8);
+
 export class Heatmap {
   constructor(grid, values, tissue) {
     this.grid = grid;
@@ -14,6 +16,7 @@ export class Heatmap {
     this.layerMax = 1;
     this.canvas = Object.assign(document.createElement("canvas"), { width: grid.cols, height: grid.rows });
     this.unseen = this.#hatchCells();
+    this.scratch = document.createElement("canvas");
   }
 
   /** Show another layer, e.g. the uncertainty, with its own upper limit. */
@@ -59,34 +62,54 @@ export class Heatmap {
   }
 
   /** Hatch tissue that was not classified: no data must not look like "no tumor". */
-  drawUnseen(context, pixelsPerImagePx) {
+  drawUnseen(context) {
     if (!this.unseen) return;
-    context.save();
-    context.clip(this.unseen);
     const { origin, step, cols, rows } = this.grid;
-    const gap = 8 / pixelsPerImagePx;
-    const [width, height] = [cols * step[0], rows * step[1]];
-    context.beginPath();
-    for (let at = -height; at < width; at += Math.max(gap, (width + height) / 2000)) {
-      context.moveTo(origin[0] + at, origin[1]);
-      context.lineTo(origin[0] + at + height, origin[1] + height);
-    }
-    context.lineWidth = 1.5 / pixelsPerImagePx;
-    context.strokeStyle = "rgb(60 60 60 / 0.7)";
-    context.stroke();
+    const { width, height } = context.canvas;
+    const place = context.getTransform();
+    Object.assign(this.scratch, { width, height }); /* which also clears it */
+    const hatched = this.scratch.getContext("2d");
+    hatched.setTransform(place);
+    hatched.imageSmoothingEnabled = false;
+    hatched.drawImage(this.unseen, origin[0], origin[1], cols * step[0], rows * step[1]);
+    hatched.globalCompositeOperation = "source-in";
+    hatched.resetTransform();
+    const pattern = hatched.createPattern(LINES, "repeat");
+    pattern.setTransform(new DOMMatrix().translate(place.e, place.f)); /* moves with the slide */
+    hatched.fillStyle = pattern;
+    hatched.fillRect(0, 0, width, height);
+    context.save();
+    context.resetTransform();
+    context.drawImage(this.scratch, 0, 0);
     context.restore();
   }
 
   #hatchCells() {
-    if (!this.tissue) return null;
-    const { origin, step, cols } = this.grid;
-    const path = new Path2D();
+    const { cols, rows } = this.grid;
+    const image = new ImageData(cols, rows);
     let any = false;
     this.values.forEach((value, i) => {
       if (!Number.isNaN(value) || !(this.tissue[i] >= TISSUE_SHOWN)) return;
       any = true;
-      path.rect(origin[0] + (i % cols) * step[0], origin[1] + Math.floor(i / cols) * step[1], step[0], step[1]);
+      image.data[4 * i + 3] = 255;
     });
-    return any ? path : null;
+    if (!any) return null;
+    const mask = Object.assign(document.createElement("canvas"), { width: cols, height: rows });
+    mask.getContext("2d").putImageData(image, 0, 0);
+    return mask;
   }
+}
+
+/** One period of the hatching. */
+function lines(side) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = canvas.getContext("2d");
+  context.strokeStyle = "rgb(60 60 60 / 0.75)";
+  context.lineWidth = 1.5;
+  for (const shift of [-side, 0, side]) {
+    context.moveTo(shift - 1, -1);
+    context.lineTo(shift + side + 1, side + 1);
+  }
+  context.stroke();
+  return canvas;
 }

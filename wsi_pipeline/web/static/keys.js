@@ -25,9 +25,11 @@ export const KEYS = [
   [["p"], "Previous region", "step", -1],
   [["a"], "Accept the region", "decide", "accepted"],
   [["x"], "Reject it", "decide", "rejected"],
-  [["u"], "Leave it open", "decide", "undecided"],
+  [["u"], "Leave it undecided", "decide", "undecided"],
   [["c"], "Comment on it", "comment"],
   [["d"], "Draw a region", "draw"],
+  [[">"], "Next slide", "slide", 1],
+  [["<"], "Previous slide", "slide", -1],
   [["?"], "This help", "help"],
 ];
 const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "-": "−", _: null, "=": null };

@@ -92,7 +92,12 @@ export class RegionPanel {
   #note(words) {
     if (!this.selected) return;
     this.review.change(this.selected, words);
-    this.#showList();
+    const old = byId("regions").querySelector(`[data-id="${this.selected.id}"]`);
+    const hadFocus = old === document.activeElement;
+    const line = this.#line(this.selected);
+    old.parentElement.replaceWith(line);
+    if (hadFocus) line.firstElementChild.focus();
+    this.#showCount();
     this.changed();
   }
 
@@ -107,7 +112,12 @@ export class RegionPanel {
     const hadFocus = byId("regions").contains(document.activeElement);
     byId("regions").replaceChildren(...this.regions.map((region) => this.#line(region)));
     if (hadFocus) byId("regions").querySelector("[aria-current]")?.focus();
+    this.#showCount();
+  }
+
+  #showCount() {
     const decided = this.regions.filter((region) => this.review.stateOf(region).decision !== "undecided").length;
+    byId("listhead").hidden = !this.regions.length;
     byId("regioncount").textContent = this.regions.length ? `${decided} of ${this.regions.length} decided` : "None at this threshold";
     this.#showState();
   }

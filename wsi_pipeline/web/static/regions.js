@@ -34,9 +34,11 @@ export function regionOf({ id, geometry, measurements, name, kind, threshold }) 
 /** Draw outlines in image px: light on dark, so that they show on pink and on white alike. */
 export function drawRegions(context, regions, { pixelsPerImagePx, selected, hovered, stateOf }) {
   const px = 1 / pixelsPerImagePx;
+  const view = visibleBox(context);
   context.save();
   context.lineJoin = "round";
   for (const region of regions) {
+    if (!overlap(region.box, view)) continue;
     const state = stateOf(region);
     const isActive = region.id === selected || region.id === hovered;
     context.setLineDash([]);
@@ -51,13 +53,29 @@ export function drawRegions(context, regions, { pixelsPerImagePx, selected, hove
   context.restore();
 }
 
+/** The part of the image that the canvas shows, as a box. */
+function visibleBox(context) {
+  const inverse = context.getTransform().inverse();
+  const { width, height } = context.canvas;
+  const corners = [[0, 0], [width, 0], [0, height], [width, height]].map(([x, y]) => new DOMPoint(x, y).matrixTransform(inverse));
+  const [x, y] = [corners.map((corner) => corner.x), corners.map((corner) => corner.y)];
+  return [Math.min(...x), Math.min(...y), Math.max(...x), Math.max(...y)];
+}
+
+function overlap(a, b) {
+  return a[0] <= b[2] && a[2] >= b[0] && a[1] <= b[3] && a[3] >= b[1];
+}
+
+/* isPointInPath sees a path as the context's transform places it: this one has none. */
+const probe = document.createElement("canvas").getContext("2d");
+
 /** The smallest region that holds a place of the image. */
-export function regionAt(context, regions, x, y) {
+export function regionAt(regions, x, y) {
   let found = null;
   for (const region of regions) {
     const [left, top, right, bottom] = region.box;
     if (x < left || y < top || x > right || y > bottom) continue;
-    if (!context.isPointInPath(region.path, x, y, "evenodd")) continue;
+    if (!probe.isPointInPath(region.path, x, y, "evenodd")) continue;
     if (!found || region.area < found.area) found = region;
   }
   return found;

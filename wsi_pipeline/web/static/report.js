@@ -1,6 +1,6 @@
 /** One slide on paper: what was found, what the reviewers say, and by what it was made. */
 
-import { askJson, byId, el, errorBox, figure, pictureUrl, slideApi, slideIdOfPage, slideUrl, wireTheme } from "./common.js";
+import { askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideApi, slideIdOfPage, slideUrl, wireTheme } from "./common.js";
 import { facts } from "./still.js";
 
 const slideId = slideIdOfPage();
@@ -33,7 +33,7 @@ function regionRows(features, items) {
       figure.mm2(measurements["Area mm^2"]),
       figure.probability(measurements["Mean probability"]),
       figure.probability(measurements["Max probability"]),
-      said ? { accepted: "✓ accepted", rejected: "✕ rejected", undecided: "open" }[said.decision] : "–",
+      said ? { accepted: "✓ accepted", rejected: "✕ rejected", undecided: "undecided" }[said.decision] : "–",
       said?.label ?? "",
       [said?.comment, said?.reviewer && `(${said.reviewer})`].filter(Boolean).join(" "),
     ];
@@ -59,7 +59,7 @@ async function show() {
   const last = review.history.at(-1);
   byId("report").replaceChildren(
     el("header", {}, el("h1", {}, slideId), el("span", { class: "disclaimer" }, detail.notice)),
-    detail.row.error ? el("p", {}, `Failed: ${detail.row.error}. ${detail.row.advice ?? ""}`) : "",
+    detail.row.error ? el("p", {}, `Failed: ${[detail.row.error, detail.row.advice].filter(Boolean).map(sentence).join(" ")}`) : "",
     summary(detail, review),
     detail.row.has_overlay ? el("img", { src: pictureUrl(detail.row, "overlay", 2400), alt: `Probability map over ${slideId}` }) : "",
     section(

@@ -1,6 +1,6 @@
 /** The slide page: looking at one slide, its map and its regions, and reviewing them. */
 
-import { ask, askJson, byId, el, errorBox, figure, pictureUrl, slideApi, slideIdOfPage, wireTheme } from "./common.js";
+import { ask, askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideApi, slideIdOfPage, slideUrl, wireTheme } from "./common.js";
 import { COLORMAPS, colorTable } from "./colormaps.js";
 import { DrawTool } from "./draw.js";
 import { Heatmap } from "./heatmap.js";
@@ -51,6 +51,7 @@ async function start() {
   byId("report").href = `${location.pathname}/report`;
   byId("geojson").href = `${api}/review.geojson`;
   showFigures();
+  showNeighbors();
   await review.load();
   if (detail.map) {
     const [values, tissue] = await Promise.all([layer("probability"), layer("tissue")]);
@@ -113,12 +114,22 @@ function showFigures() {
     ["Share", figure.percent(row.idc_share)],
   ];
   byId("figures").replaceChildren(...lines.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-  const problems = row.error ? [`${row.error}. ${row.advice ?? ""}`] : [];
+  const problems = row.error ? [[row.error, row.advice].filter(Boolean).map(sentence).join(" ")] : [];
   byId("warnings").replaceChildren(
     ...problems.map((text) => el("div", { class: "notice error", role: "alert" }, text)),
     ...detail.warnings.map((text) => el("div", { class: "notice warn" }, text)),
   );
   byId("facts").replaceChildren(el("tbody", {}, facts(detail).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)))));
+}
+
+/** Lead to the neighbors in the order that the archive page was last shown in. */
+function showNeighbors() {
+  const order = JSON.parse(sessionStorage.getItem("order") ?? "[]");
+  const at = order.indexOf(slideId);
+  for (const [id, neighbor] of [["before", order[at - 1]], ["after", at < 0 ? undefined : order[at + 1]]]) {
+    byId(id).hidden = neighbor === undefined;
+    if (neighbor !== undefined) byId(id).href = slideUrl(neighbor);
+  }
 }
 
 function say(...content) {
@@ -201,10 +212,10 @@ function recolor() {
   view?.paint();
 }
 
-function paintMap(context, on) {
+function paintMap(context) {
   if (!heatmap || !show.map) return;
   heatmap.draw(context, settings().opacity);
-  if (show.hatch) heatmap.drawUnseen(context, on.pixelsPerImagePx);
+  if (show.hatch) heatmap.drawUnseen(context);
 }
 
 function paintRegions(context, on) {
@@ -300,10 +311,9 @@ function uuid() {
 
 function hover(event) {
   const tip = byId("tip");
-  if (!event || !view?.isOpen || draw.isActive) {
-    tip.hidden = true;
-    byId("cursor").hidden = !event;
-    if (!event) setHovered(null);
+  if (!event || !view?.isOpen) {
+    tip.hidden = byId("cursor").hidden = true;
+    setHovered(null);
     return;
   }
   const { x, y } = view.imagePoint(event);
@@ -315,20 +325,22 @@ function hover(event) {
   byId("cursor").hidden = false;
   byId("cursor").textContent = `${place} · ${Number.isNaN(probability) ? "not classified" : `p ${probability.toFixed(3)}`}`;
   const isOnSlide = event.target.closest(".tools, .banner, .navigator") === null;
-  setHovered(show.outlines && isOnSlide ? regionAt(view.context, panel.regions, x, y) : null);
+  setHovered(show.outlines && isOnSlide && !draw.isActive ? regionAt(panel.regions, x, y) : null);
   tip.hidden = !hovered;
   if (!hovered) return;
+  const { decision, label, comment } = review.stateOf(hovered);
   const frame = byId("main").getBoundingClientRect();
   tip.style.left = `${Math.min(event.clientX - frame.left, frame.width - 230)}px`;
   tip.style.top = `${Math.min(event.clientY - frame.top, frame.height - 70)}px`;
   tip.replaceChildren(
     el("strong", {}, hovered.name),
     el("div", {}, `${figure.mm2(hovered.area)} · mean p ${figure.probability(hovered.mean)}`),
+    el("div", { class: "muted" }, [label, decision, comment].filter(Boolean).join(" · ")),
   );
 }
 
 function setHovered(region) {
-  if (hovered?.id === region?.id) return;
+  if (!view || hovered?.id === region?.id) return;
   hovered = region;
   byId("osd").style.cursor = region ? "pointer" : "";
   view.paint();
@@ -431,6 +443,10 @@ const actions = {
       );
       setTimeout(() => say(), 8000);
     }
+  },
+  slide: (by) => {
+    const link = byId(by > 0 ? "after" : "before");
+    if (!link.hidden) link.click();
   },
   save: async () => {
     if (await panel.save()) {

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Measure the review application: tile latency, and many viewers for a minute.
+
+    bench_server.py OUT [--slide ID] [--viewers 100] [--seconds 60]
+
+OUT is the output folder of a run. The server is a process of its own on a free port of this
+machine; this program shares the cores with it, which the figures include. Cold: every tile is
+asked for the first time, a number of them in flight. Warm: the same tiles again, one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+IN_FLIGHT = 20
+COLD_TILES = 600
+PAUSE_SECONDS = (0.5, 1.5)  # between two looks of a viewer
+TILES_A_LOOK = 6
+
+
+@dataclass
+class Tally:
+    """What came back."""
+
+    seconds: list[float] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    n_bytes: int = 0
+
+    @property
+    def n_errors(self) -> int:
+        return sum(self.errors.values())
+
+    def percentile(self, share: float) -> float:
+        ordered = sorted(self.seconds)
+        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def words(self) -> str:
+        return (
+            f"{len(self.seconds)} answers, {self.n_errors} errors "
+            f"{dict(self.errors) or ''}, "
+            f"{self.n_bytes / 2**20:.0f} MB; median {self.percentile(0.5):.1f} ms, "
+            f"95 % {self.percentile(0.95):.1f} ms, slowest {1000 * max(self.seconds):.0f} ms"
+        )
+
+
+@dataclass
+class Server:
+    """The server's process and its address."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    @classmethod
+    def start(cls, out: Path) -> Server:
+        command = [sys.executable, "-m", "wsi_pipeline", "serve", str(out), "--port", "0"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = re.search(r"http://\S+?/", line)
+            if found:
+                return cls(process, found.group().rstrip("/"))
+        raise SystemExit("the server did not start")
+
+    def memory_mb(self) -> float:
+        """Resident memory; NaN where the system does not tell (no /proc)."""
+        path = Path(f"/proc/{self.process.pid}/statm")
+        return int(path.read_text().split()[1]) * 4096 / 2**20 if path.exists() else float("nan")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+async def fetch(client: httpx.AsyncClient, path: str, tally: Tally) -> None:
+    start = time.perf_counter()
+    try:
+        answer = await client.get(path)
+        tally.n_bytes += len(answer.content)
+        if answer.status_code != 200:
+            tally.errors[f"status {answer.status_code}"] += 1
+    except httpx.HTTPError as error:
+        tally.errors[type(error).__name__] += 1
+    tally.seconds.append(time.perf_counter() - start)
+
+
+def tile_paths(slide: dict[str, Any]) -> list[str]:
+    """Every tile of the zoom levels that a viewer shows."""
+    image, base = slide["image"], f"/api/slides/{slide['slide_id']}/tiles"
+    paths = []
+    for level in range(min(8, image["max_level"]), image["max_level"] + 1):
+        factor = 2 ** (image["max_level"] - level) * image["tile_px"]
+        cols, rows = -(-image["width"] // factor), -(-image["height"] // factor)
+        paths += [f"{base}/{level}/{c}_{r}.jpg" for c in range(cols) for r in range(rows)]
+    return paths
+
+
+async def cold(client: httpx.AsyncClient, paths: list[str]) -> Tally:
+    tally, waiting = Tally(), list(paths)
+
+    async def worker() -> None:
+        while waiting:
+            await fetch(client, waiting.pop(), tally)
+
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    return tally
+
+
+async def warm(client: httpx.AsyncClient, paths: list[str]) -> Tally:
+    tally = Tally()
+    for path in paths:
+        await fetch(client, path, tally)
+    return tally
+
+
+async def viewers(
+    server: Server, slides: list[dict[str, Any]], n_viewers: int, seconds: float
+) -> tuple[Tally, list[float]]:
+    """Let viewers look around; return what they got and the server's memory over the time."""
+    tally, memory, end = Tally(), [], time.monotonic() + seconds
+    limits = httpx.Limits(max_connections=n_viewers)
+
+    async def look_around(client: httpx.AsyncClient, seed: int) -> None:
+        chance = random.Random(seed)
+        slide = chance.choice(slides)
+        paths = tile_paths(slide)
+        base = f"/api/slides/{slide['slide_id']}"
+        await asyncio.sleep(chance.uniform(0, 2))
+        for path in (base, f"{base}/layers/probability", f"{base}/regions", f"{base}/review"):
+            await fetch(client, path, tally)
+        while time.monotonic() < end:
+            first = chance.randrange(len(paths))
+            for path in paths[first : first + TILES_A_LOOK]:
+                await fetch(client, path, tally)
+            await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+
+    async def watch() -> None:
+        while time.monotonic() < end:
+            memory.append(server.memory_mb())
+            await asyncio.sleep(seconds / 20)
+
+    async with httpx.AsyncClient(base_url=server.address, timeout=30, limits=limits) as client:
+        await asyncio.gather(watch(), *(look_around(client, n) for n in range(n_viewers)))
+    return tally, memory
+
+
+async def measure(server: Server, slide_id: str | None, n_viewers: int, seconds: float) -> int:
+    async with httpx.AsyncClient(base_url=server.address, timeout=30) as client:
+        rows = (await client.get("/api/archive")).json()["slides"]
+        details = [(await client.get(f"/api/slides/{row['slide_id']}")).json() for row in rows]
+        slides = [d for d in details if d["image"]["source"] == "slide" and d["map"]]
+        if not slides:
+            raise SystemExit("no slide of this run has its file and a map")
+        one = next((s for s in slides if s["slide_id"] == slide_id), None) or max(
+            slides, key=lambda s: s["image"]["width"] * s["image"]["height"]
+        )
+        paths = tile_paths(one)
+        random.Random(0).shuffle(paths)
+        paths = paths[:COLD_TILES]
+        print(f"slide {one['slide_id']}, {one['image']['width']} x {one['image']['height']} px")
+        first = await cold(client, paths)
+        print(f"cold, {IN_FLIGHT} in flight: {first.words()}")
+        again = await warm(client, paths)
+        print(f"warm, one at a time: {again.words()}")
+    tally, memory = await viewers(server, slides, n_viewers, seconds)
+    print(f"{n_viewers} viewers, {seconds:g} s: {tally.words()}")
+    print(f"server's memory, MB: {', '.join(f'{m:.0f}' for m in memory)}")
+    figures = {
+        "warm_median_ms": round(again.percentile(0.5), 2),
+        "cold_p95_ms": round(first.percentile(0.95), 1),
+        "viewers_errors": tally.n_errors,
+        "memory_mb": round(memory[-1], 1),
+    }
+    print(json.dumps(figures))
+    return int(bool(first.n_errors or again.n_errors or tally.n_errors))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, help="output folder of a run")
+    parser.add_argument("--slide", help="of the tile latency; default: the largest")
+    parser.add_argument("--viewers", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    server = Server.start(options.out)
+    try:
+        return asyncio.run(measure(server, options.slide, options.viewers, options.seconds))
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.web.serving import Run
+from wsi_pipeline.cli.main import main
+from wsi_pipeline.cli.serve import access_of, address_of, listen
+from wsi_pipeline.errors import ConfigError
+
+
+@contextmanager
+def serving(out: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start the command; yield it and what it prints before it serves."""
+    command = [sys.executable, "-m", "wsi_pipeline", "serve", str(out), "--port", "0", *options]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Ctrl+C" in line:
+            break
+    try:
+        yield process, "".join(lines)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        process.stdout.close()
+
+
+def first_address(printed: str) -> str:
+    found = re.search(r"http://\S+", printed)
+    assert found, printed
+    return found.group()
+
+
+def test_it_prints_its_address_serves_and_stops_quietly(run: Run) -> None:
+    with serving(run.out) as (process, printed):
+        address = first_address(printed)
+        assert address.startswith("http://127.0.0.1:")
+        assert "Research use only. Not for diagnosis." in printed
+        with urllib.request.urlopen(f"{address}api/archive", timeout=10) as answer:
+            assert answer.status == 200
+            assert "server" not in answer.headers
+    assert process.returncode in (0, 130)
+
+
+def test_on_any_other_address_it_asks_for_a_token(run: Run) -> None:
+    with serving(run.out, "--host", "0.0.0.0") as (process, printed):
+        ticket = first_address(printed)
+        assert "/enter?ticket=" in ticket
+        port = re.search(r":(\d+)/", ticket)
+        assert port
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/api/archive", timeout=10)
+    assert process.returncode in (0, 130)
+
+
+def test_a_token_of_the_users_own_is_not_printed(run: Run) -> None:
+    with serving(run.out, "--token", "a-token-of-my-own") as (_, printed):
+        assert "a-token-of-my-own" not in printed
+
+
+def test_loopback_needs_no_token_and_the_rest_does() -> None:
+    assert access_of("127.0.0.1", None) is None
+    assert access_of("localhost", None) is None
+    made = access_of("10.0.0.1", None)
+    assert made is not None
+    assert len(made.token) >= 32
+    asked = access_of("127.0.0.1", "a-token-of-my-own")
+    assert asked is not None
+    assert asked.token == "a-token-of-my-own"
+
+
+def test_a_port_that_is_taken_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(run.out), "--port", str(port)]) == 2
+    assert "choose one with --port" in capsys.readouterr().err
+
+
+def test_small_answers_do_not_wait_for_the_browsers_acknowledgement() -> None:
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # what asyncio asks before TCP_NODELAY
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70_000)])
+def test_an_address_that_is_none_is_told(host: str, port: int) -> None:
+    with pytest.raises(ConfigError, match="cannot listen"):
+        listen(host, port)
+
+
+def test_a_slides_folder_that_is_none_is_told(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(run.out), "--slides", str(tmp_path / "none")]) == 2
+    assert "--slides" in capsys.readouterr().err
+
+
+def test_a_folder_without_results_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(tmp_path)]) == 1
+    assert "run -o" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", "http://127.0.0.1:80/"), ("::1", "http://[::1]:80/")],
+)
+def test_the_address_can_be_opened(host: str, expected: str) -> None:
+    assert address_of(host, 80) == expected
+    assert "0.0.0.0" not in address_of("0.0.0.0", 80)
+
+
+def test_the_command_imports_no_web_framework_before_it_serves() -> None:
+    code = (
+        "import sys, wsi_pipeline.cli.serve\n"
+        "print([m for m in ('fastapi', 'uvicorn', 'starlette', 'openslide') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
