@@ -1,7 +1,8 @@
 """Brings the slide viewer, OpenSeadragon, from the npm registry into the package.
 
-Runs when the package is built (see setup.py), so that a wheel holds the viewer and a server never
-asks the network for anything; in an editable checkout run ``python -m wsi_pipeline.web.vendor``.
+Runs when the package is built (scripts/build_with_viewer.py), so that a wheel holds the viewer and
+a server never asks the network for anything; in an editable checkout run
+``python -m wsi_pipeline.web.vendor``.
 The version is pinned together with the registry's digest of it. The standard library alone.
 
 References
