@@ -32,16 +32,23 @@ def _bring_viewer() -> None:
         sys.stderr.write(f"warning: built without the slide viewer: {error}\n{vendor.ADVICE}\n")
 
 
-def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+Settings = dict[str, str | list[str] | None] | None
+
+
+def build_wheel(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
     _bring_viewer()
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
-def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+def build_editable(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
     _bring_viewer()
     return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
 
 
-def build_sdist(sdist_directory, config_settings=None):
+def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
     _bring_viewer()
     return build_meta.build_sdist(sdist_directory, config_settings)

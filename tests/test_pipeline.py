@@ -18,8 +18,8 @@ from tests.phantoms import HOT, TISSUE, Phantom, corrupt_tile
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import MissingResolutionError, ReadError, SlideError, StorageError
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.outputs import render_slide
-from wsi_pipeline.pipeline import SlideResult, run_slide
+from wsi_pipeline.outputs import SlideResult, render_slide
+from wsi_pipeline.pipeline import run_slide
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.tissue import QualityFlag
 

@@ -1,7 +1,7 @@
 """`probability.zarr`: the map as an OME-Zarr image, written whole or not at all.
 
-Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c) covers
-``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on the
+Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c)
+covers ``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on the
 slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
 cell up and to the left; add half of `scale` to `translation` there.
 """
