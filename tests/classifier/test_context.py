@@ -1,12 +1,19 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from wsi_pipeline.classifier import ContextRefinement, logit
+from tests.phantoms import Phantom
+from wsi_pipeline.classifier import ContextRefinement, logit, read_card
 from wsi_pipeline.classifier.context import ring_features
-from wsi_pipeline.errors import ModelError
-from wsi_pipeline.learning.context import LabelledMap, fit_context, leave_one_out
+from wsi_pipeline.cli.main import main
+from wsi_pipeline.errors import DatasetError, ModelError
+from wsi_pipeline.geometry import Box
+from wsi_pipeline.learning.context import LabelledMap, add_context, fit_context, leave_one_out
 
 IDENTITY = ContextRefinement((1.0, 0.0, 0.0), 0.0, 0.5)
 
@@ -80,3 +87,32 @@ def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
 def test_it_survives_the_card() -> None:
     context = ContextRefinement((0.5, 0.3, 0.2), -0.1, 0.4)
     assert ContextRefinement.from_dict(context.to_dict()) == context
+
+
+def test_train_on_slides_extends_a_model(
+    tmp_path: Path, phantom_factory: Callable[..., Phantom], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for number in range(3):
+        hot = Box(800 + 400 * number, 800, 800, 800)
+        phantom = phantom_factory(f"slides/s{number}.tif", hot_box_l0=hot)
+        truth = np.ones((8, 11), np.uint8)
+        truth[2:4, 2 + number : 4 + number] = 2
+        Image.fromarray(truth).save(folder / f"s{number}_truth.png")
+        assert phantom.path.parent == folder
+    model = Path(__file__).parents[1] / "models" / "darkness"
+    words = ["train", str(folder), "--slides", "--model", str(model), "-o", str(tmp_path / "m")]
+    assert main(words) == 0
+    assert "with neighbors: AUC 1.0000" in capsys.readouterr().out
+    card = read_card(tmp_path / "m")
+    assert card.context is not None
+    assert card.sha256 == read_card(model).sha256
+    assert read_card(model).context is None
+
+
+def test_too_few_slides_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no \*_truth\.png"):
+        add_context(
+            read_card(Path(__file__).parents[1] / "models" / "darkness"), tmp_path, tmp_path / "m"
+        )

@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.learning.datasets import PatchDataset
 
 IDC_RGB = (110, 60, 140)
@@ -19,7 +21,7 @@ PaintPatch = Callable[..., NDArray[np.uint8]]
 WritePatch = Callable[..., Path]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def paint_patch() -> PaintPatch:
     def paint(label: int, *, seed: int = 0, side: int = 32) -> NDArray[np.uint8]:
         rng = np.random.default_rng([seed, label])
@@ -44,7 +46,7 @@ def write_patch(paint_patch: PaintPatch) -> WritePatch:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_dataset(paint_patch: PaintPatch) -> Callable[..., PatchDataset]:
     """Return patients "a", "b" ... with as many patches of each class each."""
 
@@ -64,3 +66,54 @@ def make_dataset(paint_patch: PaintPatch) -> Callable[..., PatchDataset]:
         )
 
     return make
+
+
+class ColorClassifier:
+    """Calls dark violet IDC: a known function of the mean color, no framework."""
+
+    device = "CPU, color rule"
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+
+    def predict(self, patches: RgbArray) -> FloatArray:
+        """Return 1 for a patch of mean 0, 0 for one of mean 255."""
+        return (1 - patches.reshape(len(patches), -1).mean(1) / 255).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def make_color_classifier() -> Callable[[], ColorClassifier]:
+    """Return classifiers for patches of 32 px whose cards name the patients they have seen."""
+    return lambda: ColorClassifier(
+        ModelCard(
+            folder=Path("color-rule"),
+            name="color-rule",
+            patch_size_px=32,
+            spacing_um_px=8.0,
+            class_names=("IDC",),
+            input_range=(0.0, 255.0),
+            sha256="0" * 64,
+            threshold=0.4,
+            record={
+                "operating_points": {"balanced": 0.4, "high_sensitivity": 0.2},
+                "split": {"name": "by hand", "train": ["a"], "validation": ["b"]},
+                "training": {
+                    "history": [
+                        {
+                            "loss": 1 / e,
+                            "validation_loss": 1.1 / e,
+                            "validation_auc": 1 - 0.4 / e,
+                            "validation_accuracy": 1 - 0.5 / e,
+                            "accuracy": 1 - 0.6 / e,
+                        }
+                        for e in (1, 2, 3)
+                    ]
+                },
+            },
+        )
+    )
+
+
+@pytest.fixture
+def color_classifier(make_color_classifier: Callable[[], ColorClassifier]) -> ColorClassifier:
+    return make_color_classifier()

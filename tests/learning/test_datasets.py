@@ -136,7 +136,9 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
         read_dataset(tmp_path, 24)
 
 
-def _table(path: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("id", "label")) -> Path:
+def _table(
+    path: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("id", "label")
+) -> Path:
     with path.open("w", newline="") as handle:
         csv.writer(handle).writerows([header, *rows])
     return path

@@ -78,6 +78,7 @@ def test_best_threshold_lies_between_the_classes() -> None:
     assert metrics.best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_no_threshold_beats_the_best(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_pipeline.errors import DatasetError
@@ -43,6 +43,7 @@ def test_a_patient_on_two_sides_is_refused() -> None:
         Split("mine", ("a", "b"), ("b",))
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("abcdefgh", min_size=1, max_size=3), min_size=2), st.integers(0, 99))
 def test_a_random_split_puts_each_patient_on_one_side(patients: set[str], seed: int) -> None:
     split = random_split(patients, np.random.default_rng(seed))

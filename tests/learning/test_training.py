@@ -1,4 +1,3 @@
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +37,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     data, validation, options = make_dataset("abc"), make_dataset("d"), _options()
     undisturbed, history = training.train(data, validation, options, tmp_path / "whole")
 
-    class Kill(Exception):
+    class KilledError(Exception):
         pass
 
     kept = training._checkpoint
@@ -46,11 +45,12 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     def checkpoint_then_die(*arguments: Any) -> None:
         kept(*arguments)
         if len(arguments[2]) == 2:
-            raise Kill
+            raise KilledError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Kill):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_checkpoint", checkpoint_then_die)
-        training.train(data, validation, options, tmp_path / "killed")
+        with pytest.raises(KilledError):
+            training.train(data, validation, options, tmp_path / "killed")
     resumed, resumed_history = training.train(data, validation, options, tmp_path / "killed")
     for one, other in zip(_weights(undisturbed), _weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -154,9 +154,7 @@ def test_every_optimizer_and_loss_learns(
     from wsi_pipeline.learning.training import train
 
     data = make_dataset("ab")
-    options = _options(
-        optimizer=optimizer, loss=loss, jpeg=False, stain=False, learning_rate=5e-3
-    )
+    options = _options(optimizer=optimizer, loss=loss, jpeg=False, stain=False, learning_rate=5e-3)
     _, history = train(data, data, options, tmp_path)
     assert history[-1]["loss"] < history[0]["loss"]
 
@@ -164,25 +162,27 @@ def test_every_optimizer_and_loss_learns(
 def test_the_head_trains_first_and_the_top_of_the_base_later(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    import keras
-
+    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.imagenet import freeze_base
     from wsi_pipeline.learning.training import train
 
+    network = build("mobilenet-v2", 32, input_px=32)
+    freeze_base(network)
+    assert {v.path.split("/")[0] for v in network.trainable_variables} == {"probability"}
     options = _options(
-        architecture="mobilenet-v2", input_px=48, head_epochs=1, epochs=1, tuned_share=0.2
+        architecture="mobilenet-v2",
+        input_px=32,
+        head_epochs=1,
+        epochs=2,
+        tuned_share=0.2,
+        jpeg=False,
     )
     data = make_dataset("ab", 4)
-    keras.utils.set_random_seed(0)
     before = _initial(options)
-    head_only, _ = train(data, data, options, tmp_path)
-    after_head = _by_layer(head_only)
-    assert _changed(before, after_head) == {"probability"}
-    tuned, _ = train(data, data, dataclasses.replace(options, epochs=3), tmp_path / "both")
-    changed = _changed(before, _by_layer(tuned))
-    names = list(before)
+    tuned, _ = train(data, data, options, tmp_path)
+    changed, names = _changed(before, _by_layer(tuned)), list(before)
     assert "probability" in changed
-    assert len(changed) > 3
-    assert all(names.index(name) > len(names) / 2 for name in changed)
+    assert all(names.index(name) > 0.75 * len(names) for name in changed)
     assert not any("BN" in name or "bn" in name for name in changed)
 
 
@@ -231,17 +231,3 @@ def test_imagenet_weights_from_a_file_are_those_of_keras() -> None:
     )
     for one, other in zip(_weights(ours)[:-2], _weights(theirs), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-ARCHITECTURES = (
-    "compact-residual",
-    "baseline-cnn",
-    "vgg16",
-    "vgg19",
-    "resnet50",
-    "inception-v3",
-    "inception-resnet-v2",
-    "densenet201",
-    "mobilenet-v2",
-    "efficientnet-b0",
-)

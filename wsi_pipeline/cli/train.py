@@ -23,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("dataset", type=Path, metavar="DATASET",
         help="folder PATIENT/0|1/*.png, class folders, or a CSV of labels")  # fmt: skip
     add("-o", "--out", type=Path, required=True, metavar="MODEL_DIR", help="model folder to write")
+    add("--slides", action="store_true",
+        help="DATASET is a folder of slides with *_truth.png beside them: fit the refinement by "
+        "neighbors for --model, which must not have been trained on them")  # fmt: skip
+    add("--model", metavar="NAME_OR_DIR", help="with --slides: the model to extend")
     add("--name", help="name in the card (default: the folder's)")
     add("--split", choices=("auto", "published", "random", "folders", "patch"), default="auto",
         help="by patient: published case lists, random, or as the sub-folders say; 'patch' splits "
@@ -65,6 +69,8 @@ def execute(options: argparse.Namespace) -> int:
     """Train; the state after each epoch lies in MODEL_DIR/training, so a kill loses one epoch."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("wsi_pipeline").setLevel(logging.INFO)
+    if options.slides:
+        return _extend(options)
     from wsi_pipeline.learning.recipe import Recipe, train_model
     from wsi_pipeline.learning.training import TrainingOptions
 
@@ -86,4 +92,20 @@ def execute(options: argparse.Namespace) -> int:
         f"model folder {options.out}, report {options.out / 'report' / 'index.html'}\n"
         f"use it with `wsi-pipeline run SLIDE --model {options.out} -o OUT`"
     )
+    return EXIT_DONE
+
+
+def _extend(options: argparse.Namespace) -> int:
+    """Fit the refinement by neighbors and say what it brings."""
+    from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
+    from wsi_pipeline.learning.context import add_context
+
+    card = add_context(find_model(options.model or DEFAULT_MODEL), options.dataset, options.out)
+    for name, words in (("raw", "patches alone"), ("refined", "with neighbors")):
+        scores = card.record["context"]["metrics"][name]
+        print(
+            f"{words}: AUC {scores['auc']:.4f}, balanced accuracy "
+            f"{scores['balanced_accuracy']:.4f}, F1 {scores['f1']:.4f}"
+        )
+    print(f"model folder {options.out}, judged by leaving one slide out")
     return EXIT_DONE

@@ -49,6 +49,7 @@ class PatchAugmentation(keras.layers.Layer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
@@ -58,6 +59,10 @@ class PatchAugmentation(keras.layers.Layer):
     def augment(self, images: Any) -> Any:
         """Return the images changed."""
         raise NotImplementedError
+
+    def get_config(self) -> Mapping[str, Any]:
+        """Return what rebuilds the layer."""
+        return {**super().get_config(), "seed": self.seed}
 
     def uniform(self, images: Any, low: float, high: float, tail: tuple[int, ...]) -> Any:
         """Draw one set of numbers an image, shape (N, *tail)."""

@@ -174,9 +174,7 @@ def _archive_file(path: Path, folder: Path, problems: dict[str, list[str]]) -> L
     return LabelledFile(path, name, label, patient, (int(match["x"]), int(match["y"])))
 
 
-def _read_patch(
-    path: Path, patch_px: int, *, reduce_larger: bool
-) -> tuple[RgbArray | None, str]:
+def _read_patch(path: Path, patch_px: int, *, reduce_larger: bool) -> tuple[RgbArray | None, str]:
     """Return the patch (None where unusable) and the problem met, if any."""
     try:
         with Image.open(path) as picture:

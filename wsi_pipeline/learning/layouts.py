@@ -34,7 +34,7 @@ SIDES: Final = {
 }
 """Sub-folders that say on which side their images are."""
 BREAKHIS_NAME: Final = re.compile(r"^SOB_[BM]_[A-Z]+-(?P<patient>\d+-\w+)-\d+-\d+$", re.IGNORECASE)
-"""BreakHis (Spanhol et al. 2016): biopsy, class, tumor type, year and slide, magnification, number."""
+"""BreakHis (Spanhol et al. 2016): class, tumor type, year and slide, magnification, number."""
 
 LAYOUTS: Final = (
     "PATIENT/0|1/*.png; class folders such as benign/ and malignant/, also below train/, "
@@ -106,11 +106,12 @@ def read_table(table: Path, patch_px: int) -> PatchDataset:
     for path in _images(table.parent):
         by_name[path.name] = by_name[path.stem] = path
     problems: dict[str, list[str]] = {}
-    entries, labels = [], {}
+    entries: list[LabelledFile] = []
+    labels: dict[str, int] = {}
     for row in rows:
         identity, label = row["id"].strip(), int(row["label"])
-        path = by_name.get(Path(identity).name)
-        if path is None:
+        image = by_name.get(Path(identity).name)
+        if image is None:
             problems.setdefault("in the table without an image, left out", []).append(identity)
         elif identity in labels:
             contradicts = labels[identity] != label
@@ -118,8 +119,8 @@ def read_table(table: Path, patch_px: int) -> PatchDataset:
             problems.setdefault(f"{kind} (first label taken)", []).append(identity)
         else:
             labels[identity] = label
-            name = path.relative_to(table.parent).as_posix()
-            entries.append(LabelledFile(path, name, label, (row.get("patient") or "").strip()))
+            name = image.relative_to(table.parent).as_posix()
+            entries.append(LabelledFile(image, name, label, (row.get("patient") or "").strip()))
     unlisted = {path.name for path in by_name.values()} - {entry.path.name for entry in entries}
     if unlisted:
         problems["image without a row in the table, left out"] = sorted(unlisted)

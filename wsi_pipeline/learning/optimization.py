@@ -13,7 +13,7 @@ OPTIMIZERS: Final[dict[str, Callable[[Any, float], keras.optimizers.Optimizer]]]
     "adamw": lambda schedule, decay: keras.optimizers.AdamW(
         schedule, weight_decay=decay, clipnorm=1.0
     ),
-    "adam": lambda schedule, decay: keras.optimizers.Adam(schedule, clipnorm=1.0),
+    "adam": lambda schedule, _decay: keras.optimizers.Adam(schedule, clipnorm=1.0),
     "sgd": lambda schedule, decay: keras.optimizers.SGD(
         schedule, momentum=0.9, nesterov=True, weight_decay=decay, clipnorm=1.0
     ),

@@ -14,15 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wsi_pipeline
-from wsi_pipeline.classifier import ModelCard, available_cores, logit, sigmoid
-from wsi_pipeline.errors import ConfigError, StainError
+from wsi_pipeline.classifier import (
+    ModelCard,
+    available_cores,
+    load_classifier,
+    logit,
+    sigmoid,
+)
+from wsi_pipeline.errors import StainError
 from wsi_pipeline.learning import metrics
 from wsi_pipeline.learning.calibration import fit_temperature
-from wsi_pipeline.learning.datasets import PatchDataset, read_archive_folder
+from wsi_pipeline.learning.datasets import PatchDataset
+from wsi_pipeline.learning.division import divide
+from wsi_pipeline.learning.layouts import read_dataset
+from wsi_pipeline.learning.model_card import write_model_card
 from wsi_pipeline.learning.packaging import write_model_folder
-from wsi_pipeline.learning.splits import Split, published_split, random_split
+from wsi_pipeline.learning.report import Evaluation, write_report
+from wsi_pipeline.learning.scoring import (
+    leakage_notes,
+    model_facts,
+    operating_points,
+    predict_patches,
+    scores_record,
+)
+from wsi_pipeline.learning.splits import Split
 from wsi_pipeline.learning.training import TrainingOptions, predict, train
 from wsi_pipeline.stain import StainReference
+from wsi_pipeline.tissue import estimate_glass
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +56,15 @@ class Recipe:
     """All that decides a model beside its data."""
 
     name: str
-    split: str = "published"
+    split: str = "auto"
+    """See `divide`."""
     patch_size_px: int = 50
     spacing_um_px: float = 8.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
 
 def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
-    """Train on a folder in the archive's layout and write the model folder.
+    """Train on a data set in any layout of `read_dataset` and write the model folder.
 
     Best epoch, temperature and thresholds come from the validation patients alone.
 
@@ -54,10 +73,9 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
     DatasetError
         Where the folder holds no labelled patches or cannot be split by patient.
     """
-    data = read_archive_folder(dataset, recipe.patch_size_px)
-    split = split_of(data, recipe)
-    training = data.of_patients(split.train)
-    validation = data.of_patients(split.validation)
+    data = read_dataset(dataset, recipe.patch_size_px)
+    division = divide(data, recipe.split, recipe.training.seed)
+    training, validation, split = division.training, division.validation, division.split
     logger.info(
         "%d patches of %d patients to train, %d of %d to validate, %d patients left out",
         len(training),
@@ -67,7 +85,30 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
         len(split.left_out),
     )
     network, history = train(training, validation, recipe.training, out / "training")
-    return package(network, history, training, validation, split, out, recipe)
+    card = package(network, history, training, validation, split, out, recipe)
+    report_on(card, validation)
+    return card
+
+
+def report_on(card: ModelCard, validation: PatchDataset) -> Path:
+    """Write the report on the validation patches and the model card in words; return its path.
+
+    The engine that will serve the model makes the predictions, so that it is checked too.
+    """
+    classifier = load_classifier(card, device="cpu")
+    predictions = predict_patches(validation, classifier)
+    record = {
+        **scores_record(predictions, operating_points(card)),
+        "model": model_facts(card),
+        "tta": False,
+        "device": classifier.device,
+        "notes": leakage_notes(np.unique(validation.patients).tolist(), card),
+    }
+    title = f"{card.name} on its validation patients"
+    write_report(
+        Evaluation(title, card, record, predictions, validation.images), card.folder / "report"
+    )
+    return write_model_card(card)
 
 
 def package(
@@ -105,7 +146,12 @@ def package(
             ),
         },
         "training_data": _data_record(training),
-        "split": {"name": split.name, "validation": list(split.validation)},
+        "split": {
+            "name": split.name,
+            "train": list(split.train),
+            "validation": list(split.validation),
+            "left_out": list(split.left_out),
+        },
         "metrics": _metrics(validation, probabilities, threshold),
         "training": {
             **asdict(recipe.training),
@@ -121,22 +167,6 @@ def package(
     return write_model_folder(network, out, record, stain_reference_of(training))
 
 
-def split_of(data: PatchDataset, recipe: Recipe) -> Split:
-    """Return the split by patient that the recipe names.
-
-    Raises
-    ------
-    ConfigError
-        Where there is no split of that name.
-    """
-    patients = np.unique(data.patients)
-    if recipe.split == "published":
-        return published_split(map(str, patients))
-    if recipe.split == "random":
-        return random_split(map(str, patients), np.random.default_rng(recipe.training.seed))
-    raise ConfigError(f"there is no split {recipe.split!r}", "Choose published or random")
-
-
 def stain_reference_of(training: PatchDataset) -> StainReference | None:
     """Return the stains of the training set, None where it does not show two."""
     rng = np.random.default_rng(0)
@@ -144,7 +174,9 @@ def stain_reference_of(training: PatchDataset) -> StainReference | None:
     pixels = training.images[np.sort(rng.choice(len(training), n, replace=False))].reshape(-1, 3)
     try:
         return StainReference.fit(
-            pixels[pixels.min(1) < TISSUE_LEVEL], source="training patches of the model"
+            pixels[pixels.min(1) < TISSUE_LEVEL],
+            glass_rgb=estimate_glass(pixels[None]),
+            source="training patches of the model",
         )
     except StainError as error:
         logger.warning("no stain reference: %s", error)

@@ -52,7 +52,7 @@ class TrainingOptions:
     sampling: str = "natural"
     """Patches of an epoch: "natural" = each once; "balanced" = as many of either class."""
     head_epochs: int = 0
-    """Epochs that train only the last layer of an ImageNet network; 0 = all train from the start."""
+    """Epochs that train the last layer of an ImageNet network alone; 0 = all train at once."""
     tuned_share: float = 0.5
     """Part of the base, from the top, that trains after them."""
     tuning_rate: float = 2e-4
@@ -115,7 +115,9 @@ def train(
     """
     work.mkdir(parents=True, exist_ok=True)
     _check(options)
-    trainer, history = _resume(work, options) or (_new_trainer(data, options), [])
+    trainer, history = _new_trainer(data, options), _history(work, options)
+    if history:
+        _restore(trainer, work, data, options, len(history))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, options.patience):
             logger.info("no better AUC for %d epochs: stopped", options.patience)
@@ -145,9 +147,7 @@ def _new_trainer(data: PatchDataset, options: TrainingOptions) -> keras.Model:
     """Return augmentation and network as one model, compiled."""
     keras.utils.set_random_seed(options.seed)
     side = data.images.shape[1]
-    network = build(
-        options.architecture, side, weights=options.weights, input_px=options.input_px
-    )
+    network = build(options.architecture, side, weights=options.weights, input_px=options.input_px)
     network.name = options.architecture
     if options.head_epochs:
         freeze_base(network)
@@ -191,6 +191,7 @@ def _one_epoch(
     epoch: int,
 ) -> dict[str, float]:
     start = time.perf_counter()
+    _reseed(trainer, options.seed, epoch)
     # The order is ours already; Keras would shuffle by a state that a resumed run does not have.
     fitted = trainer.fit(PatchBatches(data, options, epoch), epochs=1, shuffle=False, verbose=0)
     entry = {name: float(values[0]) for name, values in fitted.history.items()}
@@ -250,11 +251,10 @@ def _checkpoint(
             old.unlink()
 
 
-def _resume(
-    work: Path, options: TrainingOptions
-) -> tuple[keras.Model, list[dict[str, float]]] | None:
+def _history(work: Path, options: TrainingOptions) -> list[dict[str, float]]:
+    """Return the epochs that an earlier, interrupted run of this training has done."""
     if not (work / "state.json").exists():
-        return None
+        return []
     state = json.loads((work / "state.json").read_text())
     before = state.get("options", asdict(options))
     other = [name for name, value in asdict(options).items() if before.get(name, value) != value]
@@ -264,9 +264,34 @@ def _resume(
             "Choose another model folder, or delete that one to start anew",
         )
     logger.info("going on after epoch %d", len(state["history"]))
-    return keras.models.load_model(work / state["state"]), state["history"]
+    return list(state["history"])
+
+
+def _restore(
+    trainer: keras.Model, work: Path, data: PatchDataset, options: TrainingOptions, n_done: int
+) -> None:
+    """Take weights and optimizer state over from the checkpoint.
+
+    The loaded model itself will not do: Keras forgets which variables are free of weight decay.
+    """
+    if 0 < options.head_epochs < n_done:
+        _begin_tuning(trainer, data, options)
+    state = json.loads((work / "state.json").read_text())
+    saved = keras.models.load_model(work / state["state"])
+    trainer.set_weights(saved.get_weights())
+    trainer.optimizer.build(trainer.trainable_variables)
+    for variable, value in zip(trainer.optimizer.variables, saved.optimizer.variables, strict=True):
+        variable.assign(value)
+
+
+def _reseed(trainer: keras.Model, seed: int, epoch: int) -> None:
+    """Let the random draws of an epoch depend on the seed and the epoch alone."""
+    generators = [v for v in trainer.variables if v.name == "seed_generator_state"]
+    for variable, child in zip(
+        generators, np.random.SeedSequence([seed, epoch]).spawn(len(generators)), strict=True
+    ):
+        variable.assign(np.array([child.generate_state(1)[0] % 2**31, 0], np.int64))
 
 
 def _words(entry: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in entry.items() if math.isfinite(value))
-
