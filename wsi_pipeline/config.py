@@ -108,7 +108,8 @@ class ExecutionSection(Section):
     """Slides done at the same time, each in a process of its own; threads where there is but one
     or two slides. 0 = all cores."""
     isolation: Literal["auto", "threads", "processes"] = "auto"
-    """Processes outlive a slide that crashes, hangs or eats memory. "auto": from three slides on."""
+    """Processes: a slide that crashes, hangs or eats memory costs its process, not the run. "auto":
+    from three slides on."""
     stall_seconds: Positive = 600.0
     """A process that finishes no block and no stage in this time is given up, with its slide."""
     memory_gb: Positive | None = None

@@ -6,12 +6,23 @@ files. So the same function runs in a thread, in another process or on another m
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from wsi_pipeline.errors import WsiPipelineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+AHEAD: Final = 2
+"""Tasks under way for each worker thread: enough that none waits, few enough that a scheduler with
+an archive of slides stays light."""
+LOOK_SECONDS: Final = 2.0
+"""How often workers that have come or gone are looked for."""
 
 
 class Executor(Protocol):
@@ -40,6 +51,10 @@ class ThreadExecutor:
         report: Callable[[Result], None],
     ) -> None:
         """Run the tasks on `n_threads` threads."""
+        if self.n_threads == 1:
+            for task in tasks:
+                report(function(task))
+            return
         import dask
 
         lock = threading.Lock()
@@ -61,13 +76,12 @@ class ClusterExecutor:
     ----------
     client : distributed.Client
         Connected to the scheduler.
-    ahead : int
-        Tasks under way for each worker thread: enough that none waits, few enough that a scheduler
-        with an archive of slides stays light.
+    resources : mapping of str to float, optional
+        What a worker must declare to be given the tasks, e.g. {"GPU": 1}.
     """
 
-    def __init__(self, client: Any, ahead: int = 2) -> None:
-        self.client, self.ahead = client, ahead
+    def __init__(self, client: Any, resources: Mapping[str, float] | None = None) -> None:
+        self.client, self.resources = client, resources
 
     def run(
         self,
@@ -76,18 +90,67 @@ class ClusterExecutor:
         report: Callable[[Result], None],
     ) -> None:
         """Run the tasks on the cluster's workers, a bounded number under way."""
-        from distributed import as_completed
+        for _, future in completed(self.client, function, tasks, self.resources):
+            report(result_of(future))
 
-        waiting = iter(tasks)
-        n_threads = sum(self.client.nthreads().values()) or 1
-        first = [task for _, task in zip(range(n_threads * self.ahead), waiting, strict=False)]
-        running = as_completed(self._submit(function, task) for task in first)
-        for future in running:
-            report(future.result())
+
+def completed(
+    client: Any,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    resources: Mapping[str, float] | None = None,
+) -> Iterator[tuple[Task, Any]]:
+    """Submit tasks, a bounded number at a time, and yield each with its finished future.
+
+    The bound follows the workers as they come and go.
+    """
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    waiting, running = deque(tasks), dict[str, tuple[Task, Any]]()
+    bound, look_again = 0, 0.0
+    try:
+        while waiting or running:
+            if time.monotonic() >= look_again:
+                bound = AHEAD * max(1, sum(client.nthreads().values()))
+                look_again = time.monotonic() + LOOK_SECONDS
+            while waiting and len(running) < bound:
+                task = waiting.popleft()
+                future = client.submit(function, task, pure=False, resources=resources)
+                running[future.key] = (task, future)
+                future.add_done_callback(finished.put)
+            try:
+                future = finished.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            task, _ = running.pop(future.key)
+            yield task, future
             future.release()
-            following = next(waiting, None)
-            if following is not None:
-                running.add(self._submit(function, following))
+    finally:  # an interrupt: nothing is left running for nobody
+        client.cancel([future for _, future in running.values()])
 
-    def _submit(self, function: Callable[[Task], Result], task: Task) -> Any:
-        return self.client.submit(function, task, pure=False, retries=2)
+
+def result_of(future: Any) -> Any:
+    """Return a finished future's result.
+
+    Raises
+    ------
+    WorkersLostError
+        Where every worker that took the task up died over it.
+    WsiPipelineError
+        Where the scheduler is gone.
+    """
+    from distributed import KilledWorker
+
+    if future.status in ("cancelled", "lost"):
+        raise WsiPipelineError(
+            "the Dask scheduler was lost", "Start it and the workers, then run again: it goes on"
+        )
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise WorkersLostError(
+            "every worker that took it up died", "See the workers' logs; are they short of memory?"
+        ) from error
+
+
+class WorkersLostError(WsiPipelineError):
+    """Every worker that took a task up died over it."""

@@ -42,11 +42,13 @@ class ModelRequest:
     def load(self) -> PatchClassifier:
         """Return the classifier that all threads of this process share."""
         with _loading:  # two threads must not load it twice
-            return _load(self)
+            card = read_card(self.folder)
+            return _load(self, card.sha256, card.record.get("litert_sha256"))
 
 
 @lru_cache(maxsize=2)
-def _load(request: ModelRequest) -> PatchClassifier:
+def _load(request: ModelRequest, *_sha256: str | None) -> PatchClassifier:
+    # Keyed by the weights too: a long-lived worker must not keep a model that was replaced.
     return load_classifier(
         read_card(request.folder),
         device=request.device,

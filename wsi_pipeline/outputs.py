@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import traceback
 from dataclasses import asdict, dataclass, replace
@@ -54,6 +55,14 @@ class SlideResult:
     def regions_path(self) -> Path:
         """The regions for QuPath."""
         return self.folder / "regions.geojson"
+
+
+def load_libraries(config: Config) -> None:
+    """Import what writing the results needs: half a second, best spent beside other work."""
+    importlib.import_module("zarr")
+    if config.outputs == "all":
+        importlib.import_module("wsi_pipeline.export")
+        importlib.import_module("wsi_pipeline.render")
 
 
 def regions_of(map_: ProbabilityMap, config: Config) -> Regions:

@@ -26,6 +26,7 @@ from wsi_pipeline.outputs import (
     NOTICE,
     SlideResult,
     facts,
+    load_libraries,
     regions_of,
     write_results,
     write_status,
@@ -170,6 +171,7 @@ def do_slide(
     with ThreadPoolExecutor(1) as background:
         # The model loads while the tissue is found: on a small slide that is half of the time.
         loading = background.submit(request.load)
+        background.submit(load_libraries, config)
         with clock("tissue"):
             plan = plan_slide(job.source, config, card, job.mask_path)
         with clock("stain"):
@@ -203,6 +205,7 @@ def do_slide(
         regions = regions_of(map_, config)
         totals = SlideTotals.of(map_, regions)
         status["totals"] = asdict(totals)
+        status |= doubts(map_)
         if config.outputs == "all":
             with clock("pictures"):
                 status["thumbnail"] = write_thumbnail(job.folder, picture_of(plan, config))
@@ -336,6 +339,24 @@ def threshold_of(config: Config, card: ModelCard) -> float:
     if card.context is not None and uses_context(config, card):
         return card.context.threshold
     return card.threshold
+
+
+def doubts(map_: ProbabilityMap) -> dict[str, float]:
+    """Return what an archive is sorted by to find the slides that want a look.
+
+    Returns
+    -------
+    dict
+        `uncertainty`: mean of min(p, 1 - p) over the classified cells, the share of them that a
+        calibrated model expects to have wrong. `flagged_share`: the share with a quality flag.
+    """
+    classified = ~np.isnan(map_.values)
+    p = map_.values[classified].astype(np.float64)
+    flags = map_.quality[classified] if map_.quality is not None else np.zeros(1, np.uint8)
+    return {
+        "uncertainty": float(np.minimum(p, 1 - p).mean()) if p.size else 0.0,
+        "flagged_share": float((flags > 0).mean()) if flags.size else 0.0,
+    }
 
 
 def picture_of(plan: SlidePlan, config: Config) -> Thumbnail:

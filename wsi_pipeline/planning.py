@@ -39,6 +39,8 @@ from wsi_pipeline.tissue import (
 STAIN_PATCHES = 100
 """Patches whose pixels the stain is fitted on."""
 STAIN_PIXELS = 200_000
+HEALTH_PIXELS = 40_000
+"""Pixels that tell what a stain is like that is not normalized: some means, for the record."""
 LARGEST_BLOCK_PX = 4096
 """What one task reads at most where a single patch is large, px of the level read."""
 
@@ -65,13 +67,22 @@ class SlideSource:
 
     def open_shared(self) -> SlideReader:
         """Return the reader that all threads of this process share; nobody closes it."""
-        return _shared_reader(self)
+        return _shared_reader(self, _stamp(self.path))
 
 
 @lru_cache(maxsize=4)
-def _shared_reader(source: SlideSource) -> SlideReader:
+def _shared_reader(source: SlideSource, _stamp: tuple[int, int]) -> SlideReader:
     # A reader that falls out of the cache closes with its last user.
     return source.open()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of a file: one that was replaced in place is opened anew."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)  # opening says what is wrong
+    return (stat.st_size, stat.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +179,11 @@ def fit_stain(
     the stains. Where no normalization is asked for, the thumbnail's pixels are looked at instead:
     the record then says what the stain is like, at no cost.
     """
-    pixels = plan.thumbnail.rgb[plan.tissue_mask.mask] if method == "none" else _sample(plan)
+    if method == "none":
+        pixels = plan.thumbnail.rgb[plan.tissue_mask.mask]
+        pixels = pixels[:: len(pixels) // HEALTH_PIXELS + 1]
+    else:
+        pixels = _sample(plan)
     if len(pixels) > STAIN_PIXELS:
         chosen = np.random.default_rng(0).choice(len(pixels), STAIN_PIXELS, replace=False)
         pixels = pixels[np.sort(chosen)]

@@ -147,10 +147,15 @@ def test_log_lines_are_json_with_one_run_id(slides: Path, tmp_path: Path) -> Non
     assert {line["message"] for line in lines} >= {"run started", "slide started"}
 
 
+def small_blocks(out: Path, isolation: str = "threads") -> Path:
+    config = out.with_name(f"small_blocks_{isolation}.yaml")
+    config.write_text(f"execution: {{block_px: 256, isolation: {isolation}}}\n")
+    return config
+
+
 def started(slides: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
     """Start a real run of small blocks in processes of its own."""
-    config = out.with_name("small_blocks.yaml")
-    config.write_text("execution: {block_px: 256, isolation: processes}\n")
+    config = small_blocks(out, "processes")
     return subprocess.Popen(
         [*COMMAND, slides, "-o", out, "--model", MODEL, "--outputs", "map", "-c", config, *words],
         stdout=subprocess.DEVNULL,
@@ -178,7 +183,7 @@ def test_runs_that_are_killed_again_and_again_end_as_if_undisturbed(
         wait_for(out, moment, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert started(slides, out).wait(120) == 0
+    assert run(slides, "-o", out, "--outputs", "map", "-c", small_blocks(out)) == 0
     assert map_bytes(out) == map_bytes(undisturbed)
     assert not list(out.glob("slides/*/working"))
     assert not list(out.rglob("*.part"))
@@ -192,7 +197,7 @@ def test_an_interrupt_is_130_and_the_next_run_goes_on(slides: Path, tmp_path: Pa
     assert process.wait(30) == 130
     assert json.loads((out / "run.json").read_text())["state"] == "interrupted"
     assert "running" not in {state(out, "a"), state(out, "b")}
-    assert started(slides, out).wait(120) == 0
+    assert run(slides, "-o", out, "--outputs", "map", "-c", small_blocks(out)) == 0
     assert {state(out, "a"), state(out, "b")} == {"done"}
 
 

@@ -149,12 +149,15 @@ def test_a_plausible_resolution_stands_against_the_option(option: float, n_warni
     assert len(resolution.warnings) == n_warnings
 
 
-@pytest.mark.parametrize(("row", "n_warnings"), [(0.5, 0), (0.25, 1)])
-def test_the_slide_list_wins_over_file_and_option(row: float, n_warnings: int) -> None:
+@pytest.mark.parametrize(
+    ("row", "source", "n_warnings"),
+    [(0.5, "aperio.MPP", 1), (0.25, "override (slide list)", 1)],
+    ids=["as the file states", "other than the file states"],
+)
+def test_the_slide_list_wins_over_file_and_option(row: float, source: str, n_warnings: int) -> None:
     stated = Resolution(Mpp(0.5, 0.5), "aperio.MPP")
     resolution = resolve(stated, SIZE, mpp=Mpp(1, 1), mpp_override=Mpp(row, row))
-    assert resolution.mpp == Mpp(row, row)
-    assert resolution.source == "override (slide list)"
+    assert (resolution.mpp, resolution.source) == (Mpp(row, row), source)
     assert len(resolution.warnings) == n_warnings
 
 

@@ -1,6 +1,5 @@
 """Many slides: inputs, the run over them, its record and gallery."""
 
-from wsi_pipeline.archive.cluster import connected_executor
 from wsi_pipeline.archive.inputs import SlideEntry, find_slides
 from wsi_pipeline.archive.rendering import render_slides, slide_folders
 from wsi_pipeline.archive.runner import RunOutcome, Watcher, make_jobs, run_slides
@@ -9,7 +8,6 @@ __all__ = [
     "RunOutcome",
     "SlideEntry",
     "Watcher",
-    "connected_executor",
     "find_slides",
     "make_jobs",
     "render_slides",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wsi_pipeline.archive.runner import is_finished
+from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.pipeline import SlideJob
 from wsi_pipeline.planning import plan_slide
 
 
-def describe(jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool) -> Iterator[str]:
+def describe(
+    jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool, retry_failed: bool
+) -> Iterator[str]:
     """Yield a line a slide: what would be read and classified, or why it would fail."""
     yield f"model {card.name}: patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px"
     total = 0
     for job in jobs:
-        if not overwrite and is_finished(job, card):
-            yield f"{job.slide_id}: finished before, would be skipped"
+        state = SlideState.TO_DO if overwrite else state_of(job, card)
+        if state is SlideState.FINISHED or (state is SlideState.GIVEN_UP and not retry_failed):
+            what = "finished" if state is SlideState.FINISHED else "failed"
+            yield f"{job.slide_id}: {what} before, would be skipped"
             continue
         try:
             plan = plan_slide(job.source, job.config, card, job.mask_path)

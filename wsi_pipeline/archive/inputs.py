@@ -42,6 +42,8 @@ def find_slides(inputs: Sequence[str | Path]) -> list[SlideEntry]:
             entries.append(SlideEntry(item.stem, item.absolute()))
         else:
             raise ConfigError(f"there is no {item}", "Name slide files, folders or a CSV list")
+    if not entries:
+        raise ConfigError("the lists name no slides", "Is every row marked in the column `skip`?")
     return _unique(_once(entries))
 
 

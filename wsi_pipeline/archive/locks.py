@@ -15,15 +15,17 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from wsi_pipeline.errors import StorageError
 from wsi_pipeline.probability.files import storing
 
 logger = logging.getLogger(__name__)
 
 LOCKS_NAME: Final = ".locks"
+PATIENCE_SECONDS: Final = 60.0
 _REFUSED: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK})
 _WINDOWS_BYTE: Final = 1 << 30
@@ -45,7 +47,38 @@ def slide_lock(folder: Path) -> Iterator[None]:
     StorageError
         Where the output folder cannot be written.
     """
-    path = folder.parent.parent / LOCKS_NAME / f"{folder.name}.lock"
+    with _file_lock(folder.parent.parent / LOCKS_NAME / f"{folder.name}.lock"):
+        yield
+
+
+@contextmanager
+def shared_files(out: Path) -> Iterator[None]:
+    """Hold what runs that share an output folder write in turn: the record and the summary.
+
+    Raises
+    ------
+    StorageError
+        Where another run does not let go of them.
+    """
+    path = out / LOCKS_NAME / "run-files"
+    until = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(_file_lock(path))
+                break
+            except SlideBusyError as error:
+                if time.monotonic() > until:
+                    raise StorageError(
+                        f"{error} holds {path} for more than {PATIENCE_SECONDS:g} s",
+                        "Is that run stopped? Let it go on, or end it",
+                    ) from None
+                time.sleep(0.05)
+        yield
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _take(path)
@@ -53,16 +86,6 @@ def slide_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         _release(handle, path)
-
-
-def lock_owner(folder: Path) -> str:
-    """Return who holds, or last held, the lock of a slide, in words; "" where unknown."""
-    path = folder.parent.parent / LOCKS_NAME / f"{folder.name}.lock"
-    try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _take(path: Path) -> IO[str]:
@@ -73,7 +96,7 @@ def _take(path: Path) -> IO[str]:
         except OSError as error:
             if error.errno in _HELD:
                 handle.close()
-                raise SlideBusyError(lock_owner(path.parent / "slides" / path.stem)) from None
+                raise SlideBusyError(_owner(path)) from None
             if error.errno not in _REFUSED:
                 handle.close()
                 raise
@@ -87,6 +110,14 @@ def _take(path: Path) -> IO[str]:
     handle.write(json.dumps(owner))
     handle.flush()
     return handle
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 def _is_still(handle: IO[str], path: Path) -> bool:

@@ -1,10 +1,8 @@
-"""What a run leaves beside its slides: run.json, summary.csv, index.html."""
+"""run.json: the record of a run."""
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import json
 import platform
 import subprocess
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import wsi_pipeline
-from wsi_pipeline.archive.gallery import gallery_html
+from wsi_pipeline.archive.locks import shared_files
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.outputs import NOTICE, read_status
+from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.probability.files import write_atomic
 
 LIBRARIES: Final = (
@@ -35,26 +33,6 @@ LIBRARIES: Final = (
     "matplotlib",
     "pillow",
 )
-COLUMNS: Final = (
-    "slide_id",
-    "state",
-    "slide",
-    "tissue_mm2",
-    "idc_mm2",
-    "idc_share",
-    "regions",
-    "mean_probability",
-    "max_probability",
-    "patches",
-    "patches_lost",
-    "mpp_x",
-    "mpp_y",
-    "mpp_source",
-    "seconds",
-    "stage",
-    "error",
-    "advice",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +41,11 @@ class RunRecord:
 
     path: Path
     facts: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Stands in every log line and status of the run."""
+        return str(self.facts["run_id"])
 
     @classmethod
     def start(cls, out: Path, config: Config, card: ModelCard, slides: list[Path]) -> RunRecord:
@@ -93,7 +76,12 @@ class RunRecord:
         record._write(facts)
         return record
 
-    def finish(self, state: str, statuses: dict[str, dict[str, Any]]) -> None:
+    def finish(
+        self,
+        state: str,
+        statuses: dict[str, dict[str, Any]],
+        metrics: dict[str, Any],
+    ) -> None:
         """Replace the record with how the run ended."""
         devices = {str(s["device"]) for s in statuses.values() if s.get("device")}
         self._write(
@@ -102,56 +90,43 @@ class RunRecord:
                 "state": state,
                 "finished": _now(),
                 "device": sorted(devices),
-                "outcomes": {name: _outcome(status) for name, status in statuses.items()},
+                "metrics": metrics,
+                "outcomes": statuses,
             }
         )
 
     def _write(self, facts: dict[str, Any]) -> None:
-        write_atomic(self.path, json.dumps(facts, indent=2, ensure_ascii=False).encode())
+        with shared_files(self.path.parent):
+            write_atomic(self.path, json.dumps(facts, indent=2, ensure_ascii=False).encode())
 
 
-def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
-    """Return a slide's row of the summary; what is not known is empty, not zero."""
-    totals = status.get("totals") or {}
-    mpp = status.get("mpp") or (None, None)
-    seconds = status.get("seconds") or {}
-    mask = status.get("tissue_mask") or {}
-    row = {
-        **{name: status.get(name) for name in COLUMNS},
-        **{name: totals.get(name) for name in ("idc_mm2", "idc_share")},
-        **{name: totals.get(name) for name in ("mean_probability", "max_probability")},
-        "slide_id": slide_id,
-        "state": status.get("state", "unknown"),
-        "tissue_mm2": totals.get("tissue_mm2", mask.get("area_mm2")),
-        "regions": totals.get("n_regions"),
-        "mpp_x": mpp[0],
-        "mpp_y": mpp[1],
-        "seconds": round(sum(seconds.values()), 3) if seconds else None,
+def metrics(statuses: dict[str, dict[str, Any]], wall_seconds: float) -> dict[str, Any]:
+    """Return what the slides of this run came to: figures of the slides done now, not before."""
+    done = [status for status in statuses.values() if status.get("state") in ("done", "empty")]
+    stages: dict[str, float] = {}
+    for status in statuses.values():
+        for stage, seconds in status.get("seconds", {}).items():
+            stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
+    patches = sum(status.get("patches", 0) for status in done)
+    return {
+        "slides": len(done),
+        "slides_failed": sum(status.get("state") == "failed" for status in statuses.values()),
+        "patches": patches,
+        "patches_lost": sum(status.get("patches_lost", 0) for status in done),
+        "slide_bytes": sum(status.get("file", {}).get("bytes", 0) for status in done),
+        "wall_seconds": round(wall_seconds, 3),
+        "slides_per_hour": round(3600 * len(done) / max(wall_seconds, 1e-3), 1),
+        "patches_per_second": round(patches / max(wall_seconds, 1e-3), 1),
+        "stage_seconds": stages,
+        "slides_in_flight": round(sum(stages.values()) / max(wall_seconds, 1e-3), 2),
     }
-    if row["state"] == "empty":
-        row["idc_mm2"], row["regions"] = 0.0, 0
-    return row
 
 
-def write_summary(out: Path) -> None:
-    """Write summary.csv and index.html of every slide in the output folder."""
-    folders = sorted(path for path in (out / "slides").iterdir() if path.is_dir())
-    rows = [slide_row(folder.name, read_status(folder)) for folder in folders]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    write_atomic(out / "summary.csv", text.getvalue().encode())
-    write_atomic(out / "index.html", gallery_html(rows).encode())
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _outcome(status: dict[str, Any]) -> dict[str, Any]:
+def outcome_of(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a slide's status that the record keeps."""
     names = ("slide", "state", "stage", "error", "advice", "patches", "patches_lost", "seconds")
-    return {name: status[name] for name in names if name in status}
+    more = ("device", "file", "attempt")
+    return {name: status[name] for name in (*names, *more) if name in status}
 
 
 def _now() -> str:

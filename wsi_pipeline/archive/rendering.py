@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from wsi_pipeline.archive.record import write_summary
+from wsi_pipeline.archive.summary import write_summary
+from wsi_pipeline.archive.thumbs import write_thumb
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
 from wsi_pipeline.outputs import MAP_NAME, SlideResult, render_slide
@@ -33,7 +34,10 @@ def render_slides(
         if not (folder / MAP_NAME).is_dir():
             continue
         try:
-            yield folder.name, render_slide(folder, config)
+            result = render_slide(folder, config)
+            if result.totals is not None:
+                write_thumb(folder)
+            yield folder.name, result
         except WsiPipelineError as error:
             yield folder.name, error
     write_summary(out)

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from wsi_pipeline.archive.cluster import Site, opened_site
+from wsi_pipeline.archive.farm import Lost
 from wsi_pipeline.archive.inputs import SlideEntry
-from wsi_pipeline.archive.record import RunRecord, write_summary
+from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
+from wsi_pipeline.archive.record import RunRecord, metrics, outcome_of
+from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task, record_loss
+from wsi_pipeline.archive.states import SlideState, put_in_queue, state_of
+from wsi_pipeline.archive.summary import READING_THREADS, Summary
 from wsi_pipeline.classifier import ModelCard, find_model
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import StorageError, WsiPipelineError
-from wsi_pipeline.execution import Executor
-from wsi_pipeline.outputs import MAP_NAME, failed_status, read_status, write_status
-from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
+from wsi_pipeline.errors import ConfigError, StorageError, WsiPipelineError
+from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.outputs import read_status, write_status
+from wsi_pipeline.pipeline import SlideJob
 from wsi_pipeline.planning import SlideSource
 from wsi_pipeline.probability.files import storing
+from wsi_pipeline.tiling import TileGrid
 
 logger = logging.getLogger(__name__)
+
+BUSY_SECONDS: Final = 2.0
+"""How often a slide that another run does is looked at, once nothing else is left."""
 
 
 class Watcher(Protocol):
     """Who is told how a run goes (a terminal, a log)."""
 
-    def slide_started(self, job: SlideJob, number: int, n_slides: int) -> None:
+    def run_started(self, run_id: str, n_slides: int, where: str) -> None:
+        """Tell that a run begins, how many slides it has to do, and where they are done."""
+        ...
+
+    def slide_started(self, job: SlideJob) -> None:
         """Tell that a slide begins."""
         ...
 
-    def patches_done(self, done: int, n_patches: int) -> None:
-        """Tell how far the slide is."""
+    def patches_done(self, job: SlideJob, done: int, n_patches: int) -> None:
+        """Tell how far a slide is."""
         ...
 
     def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
-        """Tell how a slide ended."""
+        """Tell how a slide ended; `skipped` where that was before this run."""
+        ...
+
+    def waiting_for(self, job: SlideJob, owner: str) -> None:
+        """Tell that another run does a slide; this one waits for it."""
         ...
 
 
@@ -47,14 +68,20 @@ class RunOutcome:
     empty: int
     failed: int
     skipped: int
-    """Finished before, not done again (counted under done or empty too)."""
+    """Done, empty or failed before, not done again; counted there too."""
 
 
 def make_jobs(
     entries: Sequence[SlideEntry], out: Path, config: Config, mask: Path | None = None
 ) -> list[SlideJob]:
-    """Return a job for each slide, its results under ``out/slides/<slide_id>``."""
-    return [
+    """Return a job for each slide, its results under ``out/slides/<slide_id>``.
+
+    Raises
+    ------
+    ConfigError
+        Where the mask does not exist, or its folder has none for any of the slides.
+    """
+    jobs = [
         SlideJob(
             entry.slide_id,
             SlideSource(entry.path, config.slide.mpp, entry.mpp_override, config.slide.apply_icc),
@@ -64,16 +91,22 @@ def make_jobs(
         )
         for entry in entries
     ]
+    if mask is not None and not any(job.mask_path for job in jobs):
+        raise ConfigError(
+            f"--mask {mask} holds no mask of these slides" if mask.exists() else f"no {mask}",
+            "Give a GeoJSON or PNG file, or a folder of <slide_id>.geojson or .png",
+        )
+    return jobs
 
 
 def run_slides(
     jobs: Sequence[SlideJob],
     out: Path,
     config: Config,
-    executor: Executor,
     watcher: Watcher,
     *,
     overwrite: bool = False,
+    retry_failed: bool = False,
 ) -> RunOutcome:
     """Do every slide that is not finished yet and keep the record of the run.
 
@@ -81,94 +114,164 @@ def run_slides(
 
     Raises
     ------
-    ModelError
-        Where the model cannot be used: no slide could be done.
+    ModelError, ConfigError
+        Where no slide could be done with this model, stride or scheduler; nothing is written then.
     StorageError
         Where the output folder cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise StorageError(f"{out} cannot be written: it is a file", "Choose another output folder")
     card = find_model(config.model)
-    with storing(out):
-        (out / "slides").mkdir(parents=True, exist_ok=True)
-    record = RunRecord.start(out, config, card, [job.source.path for job in jobs])
-    statuses: dict[str, dict[str, Any]] = {}
-    skipped = 0
+    _check_stride(config, card)
+    to_do, before = _sort_out(jobs, card, overwrite=overwrite, retry_failed=retry_failed)
+    with opened_site(config, len(to_do)) as site:  # nothing is written before this
+        with storing(out):
+            (out / "slides").mkdir(parents=True, exist_ok=True)
+        record = RunRecord.start(out, config, card, [job.source.path for job in jobs])
+        with ThreadPoolExecutor(READING_THREADS) as pool:
+            list(pool.map(put_in_queue, to_do))
+        ledger = _Ledger(Summary(out), watcher)
+        end = "interrupted"
+        try:
+            watcher.run_started(record.run_id, len(to_do), site.words)
+            for job in before:
+                ledger.skip(job)
+            _do_all(_tasks(to_do, card, record.run_id, site, overwrite=overwrite), site, ledger)
+            end = "failed" if ledger.outcome().failed else "done"
+        finally:
+            ledger.put_back_unfinished()
+            record.finish(end, ledger.outcomes, metrics(ledger.done_now, ledger.seconds))
+            ledger.summary.close()
+    return ledger.outcome()
+
+
+class _Ledger:
+    """What has become of the slides so far; tells whoever watches."""
+
+    def __init__(self, summary: Summary, watcher: Watcher) -> None:
+        self.summary, self._watcher = summary, watcher
+        self.outcomes: dict[str, dict[str, Any]] = {}
+        self.done_now: dict[str, dict[str, Any]] = {}
+        self.busy: list[SlideTask] = []
+        self._under_way: dict[str, SlideTask] = {}
+        self._n_skipped = 0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the first slide began."""
+        return time.monotonic() - self._start
+
+    def told(self, task: SlideTask, message: tuple[int, int]) -> None:
+        """Take in that a slide has begun, or how far it is."""
+        if task.job.slide_id not in self._under_way:
+            self._under_way[task.job.slide_id] = task
+            self._watcher.slide_started(task.job)
+        self._watcher.patches_done(task.job, *message)
+
+    def report(self, task: SlideTask, result: SlideOutcome | Lost) -> None:
+        """Take in what became of a slide."""
+        job = task.job
+        self._under_way.pop(job.slide_id, None)
+        outcome = record_loss(task, result) if isinstance(result, Lost) else result
+        if outcome.busy_owner:
+            self.busy.append(dataclasses.replace(task, overwrite=False))
+            self._watcher.waiting_for(job, outcome.busy_owner)
+            return
+        self._enter(job, outcome.status, skipped=outcome.skipped)
+
+    def skip(self, job: SlideJob) -> None:
+        """Take in a slide that an earlier run has finished."""
+        self._enter(job, read_status(job.folder), skipped=True)
+
+    def put_back_unfinished(self) -> None:
+        """Put the slides that an interrupt has stopped back in the queue; their blocks are kept."""
+        for task in self._under_way.values():
+            try:
+                with slide_lock(task.job.folder):
+                    status = {**read_status(task.job.folder), "state": "queued"}
+                    write_status(task.job.folder, status)
+                    self.summary.update(task.job.slide_id, status)
+            except (SlideBusyError, WsiPipelineError) as error:
+                logger.debug("%s stays as it is: %s", task.job.slide_id, error)
+
+    def outcome(self) -> RunOutcome:
+        """Return how many slides ended how."""
+        states = [str(outcome.get("state")) for outcome in self.outcomes.values()]
+        done, empty, failed = (states.count(state) for state in ("done", "empty", "failed"))
+        return RunOutcome(done, empty, failed, self._n_skipped)
+
+    def _enter(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
+        self.outcomes[job.slide_id] = outcome_of(status)
+        if skipped:
+            self._n_skipped += 1
+        else:
+            self.done_now[job.slide_id] = self.outcomes[job.slide_id]
+        self.summary.update(job.slide_id, status)
+        self._watcher.slide_finished(job, status, skipped=skipped)
+
+
+def _sort_out(
+    jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool, retry_failed: bool
+) -> tuple[list[SlideJob], list[SlideJob]]:
+    """Return the slides to do and those that stay as they are."""
+    if overwrite:
+        return list(jobs), []
+    again = {SlideState.TO_DO} | ({SlideState.GIVEN_UP} if retry_failed else set())
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        states = list(pool.map(lambda job: state_of(job, card), jobs))
+    to_do = [job for job, state in zip(jobs, states, strict=True) if state in again]
+    return to_do, [job for job, state in zip(jobs, states, strict=True) if state not in again]
+
+
+def _check_stride(config: Config, card: ModelCard) -> None:
+    """Refuse a stride that no slide could be done with, before any is."""
+    stride_px = config.tiling.stride_px or card.patch_size_px
+    TileGrid((0, 0), (1, 1), Mpp(1, 1), card.patch_size_px, stride_px, card.spacing_um_px)
+
+
+def _tasks(
+    jobs: list[SlideJob], card: ModelCard, run_id: str, site: Site, *, overwrite: bool
+) -> list[SlideTask]:
+    """Return the tasks, the largest files first, so that no long slide is left for the end."""
+    stall = jobs[0].config.execution.stall_seconds if jobs and site.is_isolated else None
+    tasks = [
+        SlideTask(_with_threads(j, site.threads), card, run_id, overwrite, stall) for j in jobs
+    ]
+    return sorted(tasks, key=lambda task: -_size(task.job)) if site.is_isolated else tasks
+
+
+def _do_all(tasks: list[SlideTask], site: Site, ledger: _Ledger) -> None:
+    """Do the tasks; in the end wait for those that another run has, and do what it leaves."""
+    work = partial(do_task, site.executor)
+    while tasks:
+        site.farm.run(work, tasks, ledger.report, ledger.told)
+        tasks = []
+        while ledger.busy and not tasks:
+            time.sleep(BUSY_SECONDS)
+            tasks = [task for task in ledger.busy if _is_free(task.job)]
+            ledger.busy = [task for task in ledger.busy if task not in tasks]
+
+
+def _is_free(job: SlideJob) -> bool:
     try:
-        for number, job in enumerate(jobs, start=1):
-            if not overwrite and is_finished(job, card):
-                statuses[job.slide_id] = read_status(job.folder)
-                skipped += 1
-                watcher.slide_finished(job, statuses[job.slide_id], skipped=True)
-                continue
-            watcher.slide_started(job, number, len(jobs))
-            if overwrite:
-                with storing(job.folder):
-                    shutil.rmtree(job.folder, ignore_errors=True)
-            status = _do_or_record(job, card, executor, watcher.patches_done)
-            statuses[job.slide_id] = status
-            watcher.slide_finished(job, status, skipped=False)
-    except BaseException:
-        record.finish("interrupted", statuses)
-        raise
-    finally:
-        write_summary(out)
-    states = [str(status.get("state")) for status in statuses.values()]
-    outcome = RunOutcome(
-        states.count("done"), states.count("empty"), states.count("failed"), skipped
-    )
-    record.finish("failed" if outcome.failed else "done", statuses)
-    return outcome
-
-
-def is_finished(job: SlideJob, card: ModelCard) -> bool:
-    """Return whether a slide's results are there, made of the same numbers that are asked for now.
-
-    A slide that was done with another model or other settings of the map is done again.
-    """
-    status = read_status(job.folder)
-    if status.get("state") not in ("done", "empty") or not (job.folder / MAP_NAME).is_dir():
+        with slide_lock(job.folder):
+            return True
+    except SlideBusyError:
         return False
-    if status.get("map_sha256") != job.map_sha256(card) or not _is_same_file(job, status):
-        return False
-    return job.config.outputs == "map" or status["state"] == "empty" or "thumbnail" in status
 
 
-def _is_same_file(job: SlideJob, status: dict[str, Any]) -> bool:
-    """Return whether the slide is still the file that was done, by its content where in doubt."""
-    file = status.get("file", {})
+def _with_threads(job: SlideJob, threads: int) -> SlideJob:
+    execution = job.config.execution.model_copy(update={"workers": threads})
+    config = job.config.model_copy(update={"execution": execution})
+    return dataclasses.replace(job, config=config)
+
+
+def _size(job: SlideJob) -> int:
     try:
-        stat = job.source.path.stat()
+        return job.source.path.stat().st_size
     except OSError:
-        return True  # the drive may be away: what is done stays done
-    if stat.st_size != file.get("bytes"):
-        return False
-    if stat.st_mtime_ns == file.get("mtime_ns"):
-        return True
-    try:
-        with job.source.open() as reader:
-            return bool(reader.info.quickhash == file.get("quickhash"))
-    except WsiPipelineError:
-        return False
-
-
-def _do_or_record(
-    job: SlideJob, card: ModelCard, executor: Executor, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
-    """Do one slide; turn what goes wrong with it into its record."""
-    clock = StageClock()
-    try:
-        result = do_slide(job, card, executor, progress=progress, clock=clock)
-    except StorageError:
-        raise  # the output folder is the run's, not the slide's: going on would lose every slide
-    except Exception as error:  # the boundary of a slide: recorded with its traceback
-        if not isinstance(error, WsiPipelineError):
-            logger.exception("%s failed", job.slide_id)
-        status = {
-            "slide": str(job.source.path),
-            **failed_status(error, clock.current, clock.seconds),
-        }
-        write_status(job.folder, status)
-        return status
-    return result.status
+        return 0
 
 
 def _mask_of(mask: Path | None, slide_id: str) -> Path | None:

@@ -62,13 +62,16 @@ def _parse(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Name
     """Parse; only the module of the command at hand is imported, so that help comes at once."""
     parser = argparse.ArgumentParser(
         prog="wsi-pipeline",
+        allow_abbrev=False,
         description=f"{wsi_pipeline.__doc__}",
     )
     parser.add_argument("--version", action="version", version=wsi_pipeline.__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     asked = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize())
+        subparser = subparsers.add_parser(
+            name, help=summary, description=summary.capitalize(), allow_abbrev=False
+        )
         if name == asked:
             _module(name).add_arguments(subparser)
             subparser.add_argument("-v", "--verbose", action="store_true", help="say more")

@@ -71,7 +71,11 @@ def execute(options: argparse.Namespace) -> int:
     if options.dry_run:
         from wsi_pipeline.archive.dry_run import describe
 
-        print("\n".join(describe(jobs, card, overwrite=options.overwrite)))
+        print(
+            "\n".join(
+                describe(jobs, card, overwrite=options.overwrite, retry_failed=options.retry_failed)
+            )
+        )
         return EXIT_DONE
     outcome = run_slides(
         jobs,

@@ -17,10 +17,8 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
     Each row is stored as its difference to the one above, packed by runs: two fifths of the time
     that trying every filter on every row takes, for three percent more bytes on an overlay.
     """
-    data: bytes = png_encode(
-        np.ascontiguousarray(pixels), level=1, strategy=PNG.STRATEGY.RLE, filter=PNG.FILTER.UP
-    )
-    return data
+    pixels = np.ascontiguousarray(pixels)
+    return bytes(png_encode(pixels, level=1, strategy=PNG.STRATEGY.RLE, filter=PNG.FILTER.UP))
 
 
 def write_png(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -18,6 +18,7 @@ from wsi_pipeline.slides.color import plan_icc
 from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
 from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution
+from wsi_pipeline.slides.tiff_tiles import TiffTiles, find_tiles
 
 PIECE_PX: Final = 512
 """Side of the pieces that a box is read in, level px: a few tiles. Larger ones cost small boxes on
@@ -54,6 +55,11 @@ class OpenSlideReader:
     fixed lattice, so that a pixel has one value whichever box it is read in. Starts are rounded,
     with OpenSlide's own figure: truncation would show the neighboring pixel.
 
+    Tiles of a kind that `tiff_tiles` knows are decoded without OpenSlide, once one tile of the
+    level has come out equal both ways. Then the pixels are the level's own, as OpenSlide shows them
+    in a read from (0, 0): truer than its shifted ones on the levels just spoken of. Missing and
+    damaged tiles stay OpenSlide's.
+
     An OpenSlide handle is dead after its first error. The reader then opens another one; the old
     one closes itself when the last thread that reads from it is done.
     """
@@ -73,6 +79,8 @@ class OpenSlideReader:
         properties = dict(handle.properties)
         self._pyramid = _pyramid(handle, properties)
         self._reported_downsamples: tuple[float, ...] = handle.level_downsamples
+        self._tiles: dict[int, TiffTiles | None] = {}
+        self._proving = threading.RLock()
         self._to_srgb, icc, icc_warnings = plan_icc(
             lambda: handle.color_profile, apply_icc=apply_icc
         )
@@ -102,10 +110,20 @@ class OpenSlideReader:
         size = self._pyramid.level_sizes[level]
         inside = box_level.intersection(Box(0, 0, size.width, size.height))
         pixels = np.empty((inside.height, inside.width, 3), np.uint8)
-        for piece in _pieces(inside):
-            y, x = piece.y - inside.y, piece.x - inside.x
-            pixels[y : y + piece.height, x : x + piece.width] = self._read_piece(level, piece)
+        tiles = self._proven_tiles(level)
+        parts = (
+            self._read_pieces(level, inside)
+            if tiles is None
+            else self._read_tiles(level, tiles, inside)
+        )
+        for part, part_pixels in parts:
+            y, x = part.y - inside.y, part.x - inside.x
+            pixels[y : y + part.height, x : x + part.width] = part_pixels
         return on_background(pixels, inside, box_level, self._info.background_rgb)
+
+    def is_decoded_directly(self, level: int) -> bool:
+        """Tell whether the good tiles of a level are decoded without OpenSlide."""
+        return self._proven_tiles(level) is not None
 
     def thumbnail(self, max_side_px: int) -> RgbArray:
         """Return the scanned bounds as a picture, longest side at most `max_side_px`."""
@@ -115,12 +133,54 @@ class OpenSlideReader:
         """Let go of the file; a later read raises `ValueError`."""
         with self._lock:
             self._handle = None
+            self._tiles = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _proven_tiles(self, level: int) -> TiffTiles | None:
+        """Return the tiles of a level where decoding them equals reading through OpenSlide."""
+        if level not in self._tiles:
+            with self._proving:
+                if level not in self._tiles:
+                    self._tiles[level] = self._prove(level)
+        return self._tiles[level]
+
+    def _prove(self, level: int) -> TiffTiles | None:
+        if self._to_srgb is not None:
+            return None
+        tiles = find_tiles(self._path, self._info.vendor, self._pyramid.level_sizes[level])
+        if tiles is None:
+            return None
+        # OpenSlide shows a shifted level as it is from its origin on only: the first tile may be
+        # blank, so that the level with the busiest tile at hand, level 0, has to pass as well.
+        is_shifted = not self._reported_downsamples[level].is_integer()
+        if is_shifted and self._proven_tiles(0) is None:
+            return None
+        index = 0 if is_shifted else tiles.largest
+        pixels, box = tiles.decode(index), tiles.box(index)
+        try:
+            same = pixels is not None and np.array_equal(pixels, self._read_piece(level, box))
+        except ReadError:
+            return None
+        return tiles if same else None
+
+    def _read_tiles(self, level: int, tiles: TiffTiles, box: Box) -> Iterator[tuple[Box, RgbArray]]:
+        for index, part in tiles.parts(box):
+            pixels = tiles.decode(index)
+            if pixels is None:
+                yield from self._read_pieces(level, part)
+                continue
+            tile = tiles.box(index)
+            y, x = part.y - tile.y, part.x - tile.x
+            yield part, pixels[y : y + part.height, x : x + part.width]
+
+    def _read_pieces(self, level: int, box: Box) -> Iterator[tuple[Box, RgbArray]]:
+        for piece in _pieces(box):
+            yield piece, self._read_piece(level, piece)
 
     def _read_piece(self, level: int, piece: Box) -> RgbArray:
         """Read a piece from the lattice point before it, where its start would shift it."""

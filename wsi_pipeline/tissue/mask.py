@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from wsi_pipeline.errors import ConfigError, TissueError
@@ -203,8 +202,10 @@ def _evidence(
     color = densest - np.minimum(np.minimum(red, green), blue)
     dark = is_black(thumbnail)
     color[dark] = 0.0  # the logarithm of nearly nothing: any tint is noise
-    mean = (red + green + blue) / 3
-    brightest = ndimage.minimum_filter(mean, morphology.box_px(parameters.closing_um, um_px))
+    mean = (red + green + blue) / np.float32(3)
+    brightest = morphology.box_filter(
+        mean, morphology.box_px(parameters.closing_um, um_px), np.minimum
+    )
     return _Evidence(color, mean - brightest, dark)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_pipeline.geometry import BoolMask
+
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 _EIGHT_NEIGHBORS = np.ones((3, 3), dtype=bool)
 
@@ -16,24 +20,21 @@ def close_gaps(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> 
     size = box_px(radius_um, um_px)
     # A padded rim keeps the erosion from eating tissue that runs out of the picture.
     pad = [(side // 2, side // 2) for side in size]
-    wide = np.pad(mask, pad, mode="edge").astype(np.uint8)
-    closed = ndimage.minimum_filter(ndimage.maximum_filter(wide, size), size)
-    return crop_rim(closed.astype(bool), size)
+    wide = np.pad(mask, pad, mode="edge")
+    return crop_rim(_erode(_dilate(wide, size), size), size)
 
 
 def open_strands(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask without what is narrower than twice the radius (opening by a rectangle)."""
     size = box_px(radius_um, um_px)
     pad = [(side // 2, side // 2) for side in size]
-    wide = np.pad(mask, pad, mode="edge").astype(np.uint8)
-    opened = ndimage.maximum_filter(ndimage.minimum_filter(wide, size), size)
-    return crop_rim(opened.astype(bool), size)
+    wide = np.pad(mask, pad, mode="edge")
+    return crop_rim(_dilate(_erode(wide, size), size), size)
 
 
 def grow(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask grown by the radius along each axis."""
-    grown = ndimage.maximum_filter(mask.astype(np.uint8), box_px(radius_um, um_px))
-    return np.asarray(grown, dtype=bool)
+    return _dilate(mask, box_px(radius_um, um_px))
 
 
 def drop_small(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
@@ -75,6 +76,34 @@ def parts_on_edge(mask: BoolMask) -> BoolMask:
     return np.asarray(keep[labels], dtype=bool)
 
 
+def box_filter(picture: NDArray[Pixel], size: tuple[int, int], join: np.ufunc) -> NDArray[Pixel]:
+    """Return each pixel joined with those around it, as far as the picture reaches.
+
+    Parameters
+    ----------
+    picture : ndarray, shape (H, W)
+    size : tuple of int
+        Odd (rows, columns) of the rectangle, the pixel in its center.
+    join : ufunc
+        One that does not mind a pixel counted twice: minimum, maximum, logical_and, logical_or.
+
+    Notes
+    -----
+    One axis after the other, by joining shifted copies of what is joined already: as many steps as
+    the length has bits, each over whole rows, where a running filter visits pixel by pixel.
+    """
+    for axis, side in enumerate(size):
+        pad = [(side // 2, side // 2) if a == axis else (0, 0) for a in range(2)]
+        wide, joined = np.pad(picture, pad, mode="edge"), 1
+        while joined < side:
+            step = min(joined, side - joined)
+            length = wide.shape[axis] - step
+            wide = join(_part(wide, 0, length, axis), _part(wide, step, length, axis))
+            joined += step
+        picture = wide
+    return picture
+
+
 def box_px(radius_um: float, um_px: tuple[float, float]) -> tuple[int, int]:
     """Return the odd (rows, columns) of a rectangle that reaches the radius to each side."""
     x, y = (2 * round(radius_um / side_um) + 1 for side_um in um_px)
@@ -85,6 +114,18 @@ def crop_rim(wide: BoolMask, size: tuple[int, int]) -> BoolMask:
     """Undo a padding by half the rectangle's sides."""
     y, x = (side // 2 for side in size)
     return wide[y : wide.shape[0] - y, x : wide.shape[1] - x]
+
+
+def _dilate(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
+    return box_filter(mask, size, np.logical_or)
+
+
+def _erode(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
+    return box_filter(mask, size, np.logical_and)
+
+
+def _part(picture: NDArray[Pixel], start: int, length: int, axis: int) -> NDArray[Pixel]:
+    return picture[start : start + length] if axis == 0 else picture[:, start : start + length]
 
 
 def _labels_on_edge(labels: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Measure archive runs: speed against the floor, scaling, overhead of scheduling, memory.
+
+Give a folder of slides; every figure is a ratio or a time of this one run on this machine. Parts
+are chosen by name: speed floor scaling cluster overhead memory (default: all).
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from wsi_pipeline.archive import SlideEntry, find_slides, make_jobs, run_slides
+from wsi_pipeline.archive.cluster import ClusterFarm
+from wsi_pipeline.archive.farm import Tell, tell_nobody
+from wsi_pipeline.archive.processes import ProcessFarm
+from wsi_pipeline.archive.slide_task import SlideTask, do_task
+from wsi_pipeline.archive.states import put_in_queue, state_of
+from wsi_pipeline.archive.summary import Summary
+from wsi_pipeline.classifier import ModelCard, find_model
+from wsi_pipeline.config import Config, load_config
+from wsi_pipeline.execution import ThreadExecutor
+from wsi_pipeline.geometry import Box
+from wsi_pipeline.inference import ModelRequest, cut_patches
+from wsi_pipeline.pipeline import SlideJob
+from wsi_pipeline.planning import SlidePlan, kept_in, plan_slide
+from wsi_pipeline.slides import read_canvas
+
+PARTS = ("speed", "floor", "scaling", "cluster", "overhead", "memory")
+CLUSTER_SLIDES = 1000
+MEDIAN_LATENCY_SECONDS = 2.0
+QUEUED_SLIDES = 10_000
+
+
+class Stopwatch:
+    """A watcher that knows when the first slide began: start-up is not counted."""
+
+    def __init__(self) -> None:
+        self.first = self.last = 0.0
+        self.failed = 0
+
+    def run_started(self, run_id: str, n_slides: int, where: str) -> None:  # noqa: ARG002
+        print(f"    {where}", flush=True)
+
+    def slide_started(self, job: SlideJob) -> None:  # noqa: ARG002
+        self.first = self.first or time.perf_counter()
+
+    def patches_done(self, job: SlideJob, done: int, n_patches: int) -> None: ...
+
+    def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:  # noqa: ARG002
+        self.last = time.perf_counter()
+        self.failed += status["state"] == "failed"
+
+    def waiting_for(self, job: SlideJob, owner: str) -> None: ...
+
+
+def main() -> int:
+    options = _parse()
+    entries = find_slides(options.slides)
+    with scratch() as folder:
+        for part in options.parts or PARTS:
+            print(part, flush=True)
+            globals()[f"bench_{part}"](entries, folder, options)
+    return 0
+
+
+def bench_speed(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    seconds = timed_run(entries, folder, config_of(options, options.workers))
+    print(f"  all outputs, {options.workers} workers: {seconds / len(entries):.3f} s a slide")
+
+
+def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Compare the map alone with reading and classifying the same patches and nothing else.
+
+    Both run in one thread and in turns, since the speed of a shared machine wanders.
+    """
+    config = config_of(options, 1, outputs="map")
+    card = find_model(config.model)
+    floor = whole = 0.0
+    for entry in entries:
+        (job,) = make_jobs([entry], folder / "floor", config)
+        plan = plan_slide(job.source, config, card)
+        floor += bare_seconds(plan, card)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        start = time.perf_counter()
+        do_task(ThreadExecutor(1), SlideTask(job, card, "bench", False, None), tell_nobody)
+        whole += time.perf_counter() - start
+    print(
+        f"  floor (decode + bare classification) {floor / len(entries):.3f} s a slide, "
+        f"map alone {whole / len(entries):.3f} s: {whole / floor:.2f} times the floor"
+    )
+
+
+def bench_scaling(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    one, two = (timed_run(entries, folder, config_of(options, workers)) for workers in (1, 2))
+    print(f"  1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} times")
+
+
+def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Give 1,000 slides of random latency to simulated clusters through a real scheduler."""
+    from distributed import Client, LocalCluster
+
+    del folder, options
+    draw = random.Random(0)
+    latencies = [
+        draw.lognormvariate(np.log(MEDIAN_LATENCY_SECONDS), 0.4) for _ in range(CLUSTER_SLIDES)
+    ]
+    latencies.sort(reverse=True)  # as a run does: the largest slides first
+    for n_workers in (16, 64):
+        with (
+            LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=False,
+                dashboard_address=None,
+                silence_logs=50,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            start = time.perf_counter()
+            ClusterFarm(client).run(wait, latencies, tell_nobody, tell_nobody)
+            seconds = time.perf_counter() - start
+        efficiency = sum(latencies) / n_workers / seconds
+        print(f"  {n_workers} simulated workers: {seconds:.1f} s, efficiency {efficiency:.3f}")
+
+
+def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Time what a queued slide costs beside its work: its state, its task, its row."""
+    config = config_of(options, 2)
+    card = find_model(config.model)
+    many = [SlideEntry(f"{n:05d}", entries[n % len(entries)].path) for n in range(QUEUED_SLIDES)]
+    jobs = make_jobs(many, folder / "queue", config)
+    (folder / "queue" / "slides").mkdir(parents=True)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda job: state_of(job, card), jobs))
+        list(pool.map(put_in_queue, jobs))
+    queued = time.perf_counter()
+    summary = Summary(folder / "queue")
+    tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
+    ProcessFarm(2).run(nothing, tasks[:2], tell_nobody, tell_nobody)
+    farmed = time.perf_counter()
+    ProcessFarm(2).run(
+        nothing, tasks, lambda task, _: summary.update(task.job.slide_id, {}), tell_nobody
+    )
+    done = time.perf_counter()
+    for what, seconds in (("state and queue", queued - start), ("task and row", done - farmed)):
+        print(f"  {what}: {1e3 * seconds / QUEUED_SLIDES:.2f} ms a slide of {QUEUED_SLIDES}")
+
+
+def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Do one slide after another in this process and fit a line through its memory."""
+    config = config_of(options, 1)
+    card, used = find_model(config.model), []
+    for number in range(options.memory_slides):
+        (job,) = make_jobs([entries[number % len(entries)]], folder / "memory", config)
+        do_task(ThreadExecutor(1), SlideTask(job, card, "bench", True, None), tell_nobody)
+        used.append(psutil.Process().memory_info().rss / 1e6)
+    steady = used[min(len(entries), len(used) // 2) :]  # each slide once: caches are full
+    slope = np.polyfit(np.arange(len(steady)), steady, 1)[0]
+    print(f"  {len(used)} slides: {slope:+.3f} MB a slide, at most {max(used):.0f} MB")
+
+
+def bare_seconds(plan: SlidePlan, card: ModelCard) -> float:
+    """Time reading and classifying the patches of a plan."""
+    classifier = ModelRequest(card.folder, n_threads=1).load()
+    side, stride = plan.grid.patch_px, plan.grid.stride_px
+    with plan.source.open() as reader:
+        start = time.perf_counter()
+        for block in plan.blocks:
+            inside = kept_in(plan.keep, block)
+            if inside is None:
+                continue
+            inner, keep = inside
+            left, top = (block.col + inner.col) * stride, (block.row + inner.row) * stride
+            width, height = (stride * (n - 1) + side for n in (inner.n_cols, inner.n_rows))
+            canvas = read_canvas(reader, plan.read_plan, Box(left, top, width, height))
+            rows, cols = np.nonzero(keep)
+            classifier.predict(cut_patches(canvas, rows, cols, side, stride))
+        return time.perf_counter() - start
+
+
+def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> float:
+    """Return the seconds from the first slide's start to the last one's end."""
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    watch = Stopwatch()
+    run_slides(make_jobs(entries, out, config), out, config, watch)
+    if watch.failed:
+        sys.exit(f"{watch.failed} slides failed: see {out}")
+    return watch.last - watch.first
+
+
+def wait(seconds: float, _tell: Tell) -> None:
+    time.sleep(seconds)
+
+
+def nothing(_task: SlideTask, _tell: Tell) -> None: ...
+
+
+def config_of(options: argparse.Namespace, workers: int, **more: Any) -> Config:
+    execution = {"workers": workers, "isolation": "processes"}
+    return load_config(options.config, {"model": options.model, "execution": execution, **more})
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("slides", nargs="+", type=Path, help="slide files or folders")
+    parser.add_argument("--parts", nargs="+", choices=PARTS)
+    parser.add_argument("-c", "--config", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("-j", "--workers", type=int, default=2)
+    parser.add_argument("--memory-slides", type=int, default=500)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

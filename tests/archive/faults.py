@@ -1,0 +1,127 @@
+"""Slides that crash, hang, eat memory or kill: what a real decoder does, by the slide's name.
+
+`do_task` stands in for the real one in the processes of a run; it breaks one stage of the slide and
+then calls the real one. The product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import wsi_pipeline.pipeline
+from wsi_pipeline.archive import slide_task
+from wsi_pipeline.archive.farm import Tell
+from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
+from wsi_pipeline.errors import ReadError
+from wsi_pipeline.execution import Executor
+
+STAGES = {
+    "open": "plan_slide",
+    "stain": "normalizer_of",
+    "classify": "classify",
+    "map": "assemble_map",
+}
+"""The function of the pipeline that a stage calls."""
+
+
+def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
+    """Break what the slide's name says ("FAULT in STAGE") and do the slide."""
+    fault, _, stage = task.job.slide_id.partition(" in ")
+    name = STAGES.get(stage)
+    if name is None:
+        return slide_task.do_task(executor, task, tell)
+    working = getattr(wsi_pipeline.pipeline, name)
+    setattr(wsi_pipeline.pipeline, name, lambda *a, **k: FAULTS[fault](task, working, a, k))
+    try:
+        return slide_task.do_task(executor, task, tell)
+    finally:
+        setattr(wsi_pipeline.pipeline, name, working)
+
+
+Fault = Callable[[SlideTask, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+
+def _segfault(*_: Any) -> None:
+    ctypes.string_at(0)
+
+
+def _abort(*_: Any) -> None:
+    os.abort()
+
+
+def _leave(*_: Any) -> None:
+    os._exit(3)
+
+
+def _sleep(*_: Any) -> None:
+    time.sleep(600)
+
+
+def _hold_the_interpreter(*_: Any) -> None:
+    ctypes.PyDLL(None).sleep(600)  # unlike CDLL it keeps the lock: no thread of Python's can run
+
+
+def _eat_memory(*_arguments: Any) -> None:
+    eaten = []
+    for _n in range(24):  # 1.6 GB: enough for the limit of the test, bearable for its machine
+        eaten.append(b"\1" * (64 << 20))
+        time.sleep(0.01)
+    time.sleep(600)
+
+
+def _is_killed(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_killed_once(
+    task: SlideTask, working: Callable[..., Any], a: tuple[Any, ...], k: dict[str, Any]
+) -> Any:
+    marker = task.job.folder.parent.parent / "was killed"
+    if not marker.exists():
+        marker.touch()
+        _is_killed()
+    return working(*a, **k)
+
+
+def _raise(error: BaseException) -> Fault:
+    def fault(*_: Any) -> None:
+        raise error
+
+    return fault
+
+
+FAULTS: dict[str, Fault] = {
+    "segfault": _segfault,
+    "abort": _abort,
+    "exit": _leave,
+    "sleep": _sleep,
+    "hold": _hold_the_interpreter,
+    "memory": _eat_memory,
+    "kill": _is_killed,
+    "kill once": _is_killed_once,
+    "no memory": _raise(MemoryError()),
+    "drive gone": _raise(OSError(5, "Input/output error")),
+    "defect": _raise(KeyError("surprise")),
+    "read error": _raise(ReadError("tile 7 is damaged", "Copy it again")),
+    "recursion": _raise(RecursionError("too deep")),
+}
+
+
+def work_of_test(task: str, tell: Tell) -> str:
+    """Do what a word says: the plainest work for a farm."""
+    tell(task)
+    if task == "crash":
+        _segfault()
+    if task == "raise":
+        raise ValueError("raised in the worker")
+    if task.startswith("wait"):
+        time.sleep(float(task[4:]))
+    if task.startswith("mark"):
+        Path(task[5:]).touch()
+    return f"{task} by {os.getpid()}"

@@ -1,0 +1,163 @@
+"""One slide as a task of a farm: locked, watched over, and its failure turned into its record."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from wsi_pipeline.archive.farm import Lost, Tell
+from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
+from wsi_pipeline.archive.states import (
+    MEMORY_ADVICE,
+    circumstances,
+    crashed_before,
+    is_finished,
+    lost_status,
+    note_stage,
+)
+from wsi_pipeline.archive.thumbs import write_thumb
+from wsi_pipeline.archive.watchdog import forget_last_words, last_words
+from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
+from wsi_pipeline.execution import Executor
+from wsi_pipeline.outputs import failed_status, read_status, write_status
+from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
+from wsi_pipeline.probability.files import storing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideTask:
+    """All that a process needs to do one slide."""
+
+    job: SlideJob
+    card: ModelCard
+    run_id: str
+    overwrite: bool
+    """Do it although it is finished."""
+    stall_seconds: float | None
+    """End this process where nothing is finished in this time; None in the user's own process."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideOutcome:
+    """What became of a slide."""
+
+    status: dict[str, Any]
+    """What stands in status.json; empty where somebody else does the slide."""
+    skipped: bool = False
+    """It was finished before."""
+    busy_owner: str = ""
+    """Who does it right now, where that is not us."""
+
+
+def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
+    """Do a slide unless it is finished or somebody else does it.
+
+    Raises
+    ------
+    StorageError
+        The output folder is the run's, not the slide's: going on would lose every slide.
+    """
+    try:
+        with slide_lock(task.job.folder):
+            return _do_locked(task, tell, executor)
+    except SlideBusyError as error:
+        return SlideOutcome({}, busy_owner=str(error))
+
+
+def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
+    """Record a slide whose process died; leave it to whoever has taken it up since."""
+    try:
+        with slide_lock(task.job.folder):
+            return _record_loss(task, lost)
+    except SlideBusyError as error:
+        return SlideOutcome({}, busy_owner=str(error))
+
+
+def _record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
+    status = lost_status(task.job, task.card, lost)
+    write_status(task.job.folder, status)
+    forget_last_words(task.job.folder)
+    return SlideOutcome(status)
+
+
+def _do_locked(task: SlideTask, tell: Tell, executor: Executor) -> SlideOutcome:
+    job = task.job
+    if not task.overwrite and is_finished(job, task.card):  # by another run, a moment ago
+        return SlideOutcome(read_status(job.folder), skipped=True)
+    if crashed_before(job.folder):
+        return _record_loss(task, Lost("in an earlier run"))
+    attempt = 1 + int(read_status(job.folder).get("attempt", 0))
+    if task.overwrite:
+        with storing(job.folder):
+            shutil.rmtree(job.folder, ignore_errors=True)
+    tell((0, 0))  # it begins
+    facts = {"run_id": task.run_id, "attempt": attempt}
+    watched = (
+        nullcontext(_nothing)
+        if task.stall_seconds is None
+        else last_words(job.folder, task.stall_seconds)
+    )
+    return SlideOutcome(_do_watched(task, tell, executor, facts, watched))
+
+
+def _do_watched(
+    task: SlideTask,
+    tell: Tell,
+    executor: Executor,
+    facts: dict[str, Any],
+    watched: AbstractContextManager[Callable[[], None]],
+) -> dict[str, Any]:
+    """Do the slide; turn what goes wrong with it into its record."""
+    job, card = task.job, task.card
+    running = {"state": "running", "slide": str(job.source.path), **facts}
+    with watched as alive:
+
+        def entered(stage: str) -> None:
+            alive()
+            tell((0, 0))
+            note_stage(job, running, stage)
+
+        def progress(done: int, n_patches: int) -> None:
+            alive()
+            tell((done, n_patches))
+
+        clock = StageClock(entered=entered)
+        try:
+            result = do_slide(job, card, executor, progress=progress, clock=clock, run_facts=facts)
+            if job.config.outputs == "all" and result.totals is not None:
+                write_thumb(job.folder)
+        except StorageError:
+            raise
+        except Exception as error:  # the boundary of a slide: recorded with its traceback
+            known = _in_our_words(error)
+            if not isinstance(known, WsiPipelineError):
+                logger.exception("%s failed", job.slide_id)
+            status = {
+                "slide": str(job.source.path),
+                **facts,
+                **failed_status(known, clock.current, clock.seconds),
+                "circumstances": circumstances(job, card),
+            }
+            write_status(job.folder, status)
+            return status
+    return result.status
+
+
+def _in_our_words(error: Exception) -> Exception:
+    """Translate what the system says of a drive that went away and of memory that is used up."""
+    if isinstance(error, MemoryError):
+        return WsiPipelineError("there was not enough memory", MEMORY_ADVICE)
+    if isinstance(error, OSError):
+        return ReadError(str(error), "Check the slide's drive, then run with --retry-failed")
+    return error
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,194 @@
+"""The tiles of a TIFF level, decoded without OpenSlide: much faster, pixel for pixel equal.
+
+OpenSlide spends most of its time on composing what it decoded. Here a tile goes from the file to an
+array in one step, and only *good* tiles do: whatever is missing, damaged or unusual is left to
+OpenSlide, which stays the reference. The reader proves the equality on each file before it trusts
+this path (`wsi_pipeline.slides.openslide_reader`).
+
+JPEG needs a decoder that tells of damage. Most go on after it and return gray squares, which would
+be classified like any others; simplejpeg refuses them. It is at least as strict as OpenSlide.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tifffile
+from tifffile import COMPRESSION, PHOTOMETRIC
+
+from wsi_pipeline.geometry import Box, RgbArray, Size
+
+VENDORS: Final = frozenset({"aperio", "generic-tiff"})
+"""Whose levels are TIFF pages as they stand. Others shift, crop or rotate theirs."""
+
+_BY_TIFFFILE: Final = frozenset(
+    {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
+    # of Aperio's two kinds of JPEG 2000 the one whose colors need no conversion
+    | {COMPRESSION.APERIO_JP2000_RGB}
+)
+_TOP_LEFT: Final = 1
+_DECODER_ERRORS: Final = (ValueError, RuntimeError, OSError, EOFError, struct.error)
+
+Decode = Callable[[bytes, int], RgbArray]
+"""From a tile's bytes and its index to its pixels; raises one of `_DECODER_ERRORS`."""
+
+
+class TiffTiles:
+    """The tiles of one level. Safe between threads; the file closes with its last user."""
+
+    def __init__(self, path: Path, page: tifffile.TiffPage, decode: Decode) -> None:
+        self._file = _PositionedFile(path)
+        self._decode = decode
+        self._offsets: tuple[int, ...] = page.dataoffsets
+        self._byte_counts: tuple[int, ...] = page.databytecounts
+        self._size = Size(page.imagewidth, page.imagelength)
+        self._tile = Size(page.tilewidth, page.tilelength)
+        self._across = math.ceil(page.imagewidth / page.tilewidth)
+
+    @property
+    def largest(self) -> int:
+        """Index of the tile with the most bytes: the one that shows most."""
+        return int(np.argmax(self._byte_counts))
+
+    def box(self, index: int) -> Box:
+        """Return the level px of a tile."""
+        row, col = divmod(index, self._across)
+        tile = Box(
+            col * self._tile.width, row * self._tile.height, self._tile.width, self._tile.height
+        )
+        return tile.intersection(Box(0, 0, self._size.width, self._size.height))
+
+    def parts(self, box_level: Box) -> Iterator[tuple[int, Box]]:
+        """Yield the tiles that a box touches, each with its part of the box in level px."""
+        if box_level.is_empty:
+            return
+        width, height = self._tile.width, self._tile.height
+        for row in range(box_level.y // height, (box_level.bottom - 1) // height + 1):
+            for col in range(box_level.x // width, (box_level.right - 1) // width + 1):
+                index = row * self._across + col
+                yield index, box_level.intersection(self.box(index))
+
+    def decode(self, index: int) -> RgbArray | None:
+        """Return a tile, uint8 (height, width, 3) without what reaches past the level.
+
+        None where the tile is missing or cannot be decoded without doubt.
+        """
+        offset, n_bytes = self._offsets[index], self._byte_counts[index]
+        if n_bytes == 0:
+            return None
+        try:
+            pixels = self._decode(self._file.read(offset, n_bytes), index)
+        except _DECODER_ERRORS:
+            return None
+        if pixels.shape != (self._tile.height, self._tile.width, 3) or pixels.dtype != np.uint8:
+            return None
+        box = self.box(index)
+        return pixels[: box.height, : box.width]
+
+
+def find_tiles(path: Path, vendor: str, size: Size) -> TiffTiles | None:
+    """Return the tiles of the level of a size, None where they are not of a kind known here.
+
+    Parameters
+    ----------
+    path : Path
+        The slide.
+    vendor : str
+        As OpenSlide calls it.
+    size : Size
+        Of the level as OpenSlide states it, px.
+    """
+    if vendor not in VENDORS:
+        return None
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [
+                page
+                for page in tiff.pages
+                if page.is_tiled
+                and (page.imagewidth, page.imagelength) == (size.width, size.height)
+            ]
+            # Two pages of one size: which one OpenSlide takes is its affair.
+            if len(pages) != 1 or not _is_plain(pages[0]):
+                return None
+            decode = _decoder(pages[0])
+            return decode and TiffTiles(path, pages[0], decode)
+    except (tifffile.TiffFileError, *_DECODER_ERRORS):
+        return None
+
+
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    """Tell whether the pixels are 8-bit RGB triples, upright and in one plane."""
+    orientation = page.tags.valueof("Orientation", _TOP_LEFT)
+    return (
+        (page.bitspersample, page.samplesperpixel, page.sampleformat) == (8, 3, 1)
+        and (page.planarconfig, page.fillorder, orientation) == (1, 1, _TOP_LEFT)
+        and (page.imagedepth, page.tiledepth, len(page.extrasamples)) == (1, 1, 0)
+    )
+
+
+def _decoder(page: tifffile.TiffPage) -> Decode | None:
+    if page.compression == COMPRESSION.JPEG:
+        return _jpeg_decoder(page.jpegtables, page.photometric)
+    if page.compression in _BY_TIFFFILE and page.photometric == PHOTOMETRIC.RGB:
+        decode = page.decode
+        return lambda data, index: _only_plane(decode(data, index)[0])
+    return None
+
+
+def _only_plane(segment: Any) -> RgbArray:
+    pixels: RgbArray = segment[0]
+    return pixels
+
+
+def _jpeg_decoder(tables: bytes | None, photometric: int) -> Decode | None:
+    try:
+        simplejpeg = importlib.import_module("simplejpeg")
+    except ImportError:  # it has no wheels for some machines: OpenSlide decodes there
+        return None
+    if photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
+        return None
+    # The file's tag says what the colors are, not the stream: Aperio stores RGB as JPEG. An Adobe
+    # marker tells the decoder; the tables are kept once in the file, not in each tile.
+    marker = _adobe_marker(is_ycbcr=photometric == PHOTOMETRIC.YCBCR)
+    head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
+
+    def decode(data: bytes, _: int) -> RgbArray:
+        pixels: RgbArray = simplejpeg.decode_jpeg(
+            head + data[2:], "RGB", fastdct=False, fastupsample=False, strict=True
+        )
+        return pixels
+
+    return decode
+
+
+def _adobe_marker(*, is_ycbcr: bool) -> bytes:
+    """Return an APP14 segment (Adobe TN 5116): its last byte is the color transform."""
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([is_ycbcr])
+
+
+class _PositionedFile:
+    """Reads at a place without moving a cursor that threads would share."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, n_bytes, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, n_bytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
