@@ -11,6 +11,7 @@ WsiPipelineError
 ├── StainError                  stain vectors cannot be estimated
 ├── ModelError                  a model folder that is incomplete, altered or does not fit
 ├── DatasetError                a training set that cannot be used as asked
+├── WorkersLostError            every worker that took a task up died over it
 └── StorageError                results that cannot be written or read
     └── IncompleteRunError      an output folder without finished results
 
@@ -87,6 +88,10 @@ class ModelError(WsiPipelineError):
 
 class DatasetError(WsiPipelineError):
     """A training set that cannot be used as asked."""
+
+
+class WorkersLostError(WsiPipelineError):
+    """Every worker of a cluster that took a task up died over it."""
 
 
 class StorageError(WsiPipelineError):

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from wsi_pipeline.errors import WsiPipelineError
+from wsi_pipeline.errors import WorkersLostError, WsiPipelineError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -150,7 +150,3 @@ def result_of(future: Any) -> Any:
         raise WorkersLostError(
             "every worker that took it up died", "See the workers' logs; are they short of memory?"
         ) from error
-
-
-class WorkersLostError(WsiPipelineError):
-    """Every worker that took a task up died over it."""

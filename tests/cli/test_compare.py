@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsi_pipeline.archive.comparison import pooled
-from wsi_pipeline.archive.references import match_outlines
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.review.comparison import pooled
+from wsi_pipeline.review.references import match_outlines
 
 Command = Callable[..., tuple[int, str]]
 HOT = [(1600, 800), (2400, 800), (2400, 1600), (1600, 1600)]

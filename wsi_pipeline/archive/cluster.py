@@ -12,12 +12,11 @@ from wsi_pipeline.archive.farm import Farm, Lost, Result, SerialFarm, Task, Work
 from wsi_pipeline.archive.processes import GIGA, ProcessFarm
 from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.errors import ConfigError, WorkersLostError
 from wsi_pipeline.execution import (
     ClusterExecutor,
     Executor,
     ThreadExecutor,
-    WorkersLostError,
     completed,
     result_of,
 )

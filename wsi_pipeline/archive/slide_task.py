@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from wsi_pipeline.archive.farm import Lost, Tell
 from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
@@ -29,6 +30,9 @@ from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
 from wsi_pipeline.probability.files import storing
 
 logger = logging.getLogger(__name__)
+
+REVIEW_NAME: Final = "review.json"
+"""What a reviewer decided, kept when a slide is done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,17 @@ def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
         return SlideOutcome({}, busy_owner=str(error))
 
 
+def _clear(folder: Path) -> None:
+    """Delete what a run made of a slide; a pathologist's review is not the run's to delete."""
+    for item in folder.iterdir() if folder.is_dir() else ():
+        if item.name == REVIEW_NAME:
+            continue
+        if item.is_dir():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
+
+
 def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
     """Record a slide whose process died; leave it to whoever has taken it up since."""
     try:
@@ -96,7 +111,7 @@ def _do_locked(task: SlideTask, tell: Tell, executor: Executor) -> SlideOutcome:
     attempt = 1 + int(read_status(job.folder).get("attempt", 0))
     if task.overwrite:
         with storing(job.folder):
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _clear(job.folder)
     tell((0, 0))  # it begins
     facts = {"run_id": task.run_id, "attempt": attempt}
     watched = (

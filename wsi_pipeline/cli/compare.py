@@ -6,11 +6,11 @@ import argparse
 import math
 from pathlib import Path
 
-from wsi_pipeline.archive.comparing import compare_run
-from wsi_pipeline.archive.comparison import Comparison
-from wsi_pipeline.archive.references import is_run
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.review.comparing import compare_run
+from wsi_pipeline.review.comparison import Comparison
+from wsi_pipeline.review.references import is_run
 
 EPILOG = """\
 REFERENCE is one of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsi_pipeline.archive.exporting import FORMAT_NAMES, Exported, export_slides
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
+from wsi_pipeline.review.exporting import FORMAT_NAMES, Exported, export_slides
 
 EPILOG = """\
 formats:

@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Write the page and say what it found."""
     config = config_of(options)
-    from wsi_pipeline.archive.previewing import preview_slide, read_reference
     from wsi_pipeline.classifier import find_model
     from wsi_pipeline.planning import SlideSource, stain_reference
+    from wsi_pipeline.preview.slide import preview_slide, read_reference
 
     card = find_model(config.model)
     if options.stain_reference is None:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import wsi_pipeline
-from wsi_pipeline.archive.comparison import COLUMNS, Compared, Comparison, Reading
 from wsi_pipeline.archive.finished import FinishedSlide, finished_folders, read_finished
-from wsi_pipeline.archive.references import OutlineFile, RunReference, is_run, match_outlines
 from wsi_pipeline.compare import (
     Outlines,
     RegionMatch,
@@ -27,6 +25,8 @@ from wsi_pipeline.compare import (
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
 from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.probability.files import storing, write_atomic
+from wsi_pipeline.review.comparison import COLUMNS, Compared, Comparison, Reading
+from wsi_pipeline.review.references import OutlineFile, RunReference, is_run, match_outlines
 
 
 def compare_run(out: Path, reference: Path, folder: Path) -> Comparison:

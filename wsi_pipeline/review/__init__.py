@@ -1,0 +1,1 @@
+"""Results taken elsewhere: exported, and compared with other runs and pathologists."""
