@@ -130,9 +130,11 @@ def test_overwrite_does_finished_slides_again(archive: Archive, diary: Diary) ->
     archive.add("a")
     archive.run()
     (archive.out / "slides/a/left_behind").write_text("old")
+    (archive.out / "slides/a/review.json").write_text("a pathologist's work")
     archive.run(diary, overwrite=True)
     assert diary.started == ["a"]
     assert not (archive.out / "slides/a/left_behind").exists()
+    assert (archive.out / "slides/a/review.json").read_text() == "a pathologist's work"
 
 
 def test_a_failed_slide_is_done_again_on_request_only(archive: Archive) -> None:

@@ -15,13 +15,13 @@ from PIL import Image
 from scipy import ndimage
 
 import wsi_pipeline
-from wsi_pipeline.preview import words
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import StainError, WsiPipelineError
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.pipeline import picture_of
 from wsi_pipeline.planning import SlidePlan, SlideSource, fit_stain, plan_slide
+from wsi_pipeline.preview import words
 from wsi_pipeline.preview.samples import PatchSamples, choose_shown, read_samples
 from wsi_pipeline.probability.files import storing, write_atomic
 from wsi_pipeline.slides import SlideReader

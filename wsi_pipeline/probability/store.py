@@ -1,9 +1,13 @@
 """`probability.zarr`: the map as an OME-Zarr image, written whole or not at all.
 
 Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c)
-covers ``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on the
-slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
+covers ``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on
+the slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
 cell up and to the left; add half of `scale` to `translation` there.
+
+References
+----------
+Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `multiscales`.
 """
 
 from __future__ import annotations
