@@ -180,6 +180,7 @@ class _PositionedFile:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._close = os.close  # at the interpreter's exit the module is gone before its readers
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def read(self, offset: int, n_bytes: int) -> bytes:
@@ -191,4 +192,4 @@ class _PositionedFile:
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+            self._close(self._descriptor)
