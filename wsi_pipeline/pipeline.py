@@ -76,6 +76,7 @@ class SlideJob:
     def map_sha256(self, card: ModelCard) -> str:
         """Return the sha256 of all that the numbers of the slide's map depend on."""
         key = [self.config.map_sha256(card.sha256), str(self.source.mpp_override)]
+        key += [str(card.temperature), str(card.context)]
         if self.mask_path is not None:
             key.append(hashlib.sha256(self.mask_path.read_bytes()).hexdigest())
         return hashlib.sha256("|".join(key).encode()).hexdigest()

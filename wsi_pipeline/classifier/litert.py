@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -16,24 +16,18 @@ BATCH = 16
 
 
 class LiteRTClassifier:
-    """The network of `model.tflite` on the CPU. One owner at a time; safe between threads."""
+    """The network of `model.tflite` on the CPU. Safe between threads.
+
+    Batches go to a pool of threads, each with an interpreter of one thread: on two cores a fifth
+    faster than an interpreter of two threads, which wait for each other in every layer, and still
+    all cores work for a single caller. An interpreter takes some ten megabytes.
+    """
 
     def __init__(self, card: ModelCard, n_threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._card, self._n_threads, self._lock = card, n_threads, threading.Lock()
-        side = card.patch_size_px
-        try:
-            self._interpreter = Interpreter(str(card.litert_path), num_threads=n_threads)
-            self._input = self._interpreter.get_input_details()[0]["index"]
-            self._output = self._interpreter.get_output_details()[0]["index"]
-            self._interpreter.resize_tensor_input(self._input, (BATCH, side, side, 3), strict=False)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{card.litert_path} cannot be loaded: {error}",
-                "Delete model.tflite to use the Keras model, or make the folder again",
-            ) from error
+        self._card, self._n_threads = card, n_threads
+        # made here rather than in the pool, where nobody would hear of a damaged model
+        self._idle = [_Engine(card)]
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="litert")
 
     @property
     def card(self) -> ModelCard:
@@ -49,16 +43,47 @@ class LiteRTClassifier:
         """Return the calibrated probability of each patch, float32 (N,)."""
         if not len(patches):
             return np.empty(0, np.float32)
-        low, high = self._card.input_range
-        outputs = []
-        with self._lock:
-            for start in range(0, len(patches), BATCH):
-                batch = np.zeros((BATCH, *patches.shape[1:]), np.float32)
-                part = patches[start : start + BATCH]
-                batch[: len(part)] = part
-                if (low, high) != (0.0, 255.0):
-                    batch = batch * np.float32((high - low) / 255.0) + np.float32(low)
-                self._interpreter.set_tensor(self._input, batch)
-                self._interpreter.invoke()
-                outputs.append(self._interpreter.get_tensor(self._output)[: len(part)])
-        return calibrated(np.concatenate(outputs), self._card)
+        batches = (patches[start : start + BATCH] for start in range(0, len(patches), BATCH))
+        return calibrated(np.concatenate(list(self._pool.map(self._run, batches))), self._card)
+
+    def _run(self, patches: RgbArray) -> FloatArray:
+        try:
+            engine = self._idle.pop()
+        except IndexError:
+            engine = _Engine(self._card)
+        try:
+            return engine.run(patches)
+        finally:
+            self._idle.append(engine)
+
+
+class _Engine:
+    """One interpreter, for one thread at a time."""
+
+    def __init__(self, card: ModelCard) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._low, self._high = card.input_range
+        self._shape = (BATCH, card.patch_size_px, card.patch_size_px, 3)
+        try:
+            self._interpreter = Interpreter(str(card.litert_path), num_threads=1)
+            self._input = self._interpreter.get_input_details()[0]["index"]
+            self._output = self._interpreter.get_output_details()[0]["index"]
+            self._interpreter.resize_tensor_input(self._input, self._shape, strict=False)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{card.litert_path} cannot be loaded: {error}",
+                "Delete model.tflite to use the Keras model, or make the folder again",
+            ) from error
+
+    def run(self, patches: RgbArray) -> FloatArray:
+        """Return what the last layer gives for at most `BATCH` patches."""
+        batch = np.zeros(self._shape, np.float32)
+        batch[: len(patches)] = patches
+        if (self._low, self._high) != (0.0, 255.0):
+            batch = batch * np.float32((self._high - self._low) / 255.0) + np.float32(self._low)
+        self._interpreter.set_tensor(self._input, batch)
+        self._interpreter.invoke()
+        outputs: FloatArray = self._interpreter.get_tensor(self._output)[: len(patches)]
+        return outputs

@@ -32,6 +32,11 @@ logger = logging.getLogger(__name__)
 
 PENALTY: Final = 1e-3
 """L2 on the weights: the rings are strongly correlated."""
+LEAST_OWN_WEIGHT: Final = 0.5
+MOST_OUTER_WEIGHT: Final = 0.2
+"""Left free, the fit hands nearly all weight to the outer ring (0.09, 0.54, 0.93): it wins 0.003 of
+pooled AUC, and wipes out foci of a few cells. Within these bounds slides with little tumor keep
+more of it, and the mean over slides is no worse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +105,7 @@ def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
 
 
 def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
-    """Fit the weights at the least cross-entropy; each slide counts the same.
+    """Fit the weights at the least cross-entropy within bounds; each slide counts the same.
 
     Returns
     -------
@@ -125,7 +130,8 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
 
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
-    found = minimize(loss, start, jac=True, method="L-BFGS-B")
+    bounds = [(LEAST_OWN_WEIGHT, None), (0.0, None), (0.0, MOST_OUTER_WEIGHT), (None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return ContextRefinement(tuple(float(v) for v in found.x[:-1]), float(found.x[-1]), 0.5)
 
 
