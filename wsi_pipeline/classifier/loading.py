@@ -81,4 +81,4 @@ def _keras(
 
 def _quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up notices out of the user's terminal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

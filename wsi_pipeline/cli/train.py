@@ -67,7 +67,7 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Train; the state after each epoch lies in MODEL_DIR/training, so a kill loses one epoch."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("wsi_pipeline").setLevel(logging.INFO)
     if options.slides:
         return _extend(options)
