@@ -56,6 +56,7 @@ class ThreadExecutor:
                 report(function(task))
             return
         import dask
+        from dask.threaded import get
 
         lock = threading.Lock()
 
@@ -66,7 +67,7 @@ class ThreadExecutor:
 
         # traverse=False: the tasks are ours, Dask need not look for graphs inside them.
         lazy = [dask.delayed(run_one, pure=False, traverse=False)(task) for task in tasks]
-        dask.compute(*lazy, scheduler="threads", num_workers=self.n_threads)
+        dask.compute(*lazy, scheduler=get, num_workers=self.n_threads)
 
 
 class ClusterExecutor:

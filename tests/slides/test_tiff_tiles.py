@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sys
 from collections.abc import Callable
@@ -27,9 +26,6 @@ APERIO = "Aperio Image Library v12\r\n{} [0,0 {}] ({}) |AppMag = 20|MPP = 0.5"
 TILE = 64
 SIZE = Size(410, 330)
 
-needs_jpeg = pytest.mark.skipif(
-    importlib.util.find_spec("simplejpeg") is None, reason="simplejpeg is not installed"
-)
 FORMATS = [
     pytest.param({"compression": None}, id="none"),
     pytest.param({"compression": "lzw"}, id="lzw"),
@@ -37,15 +33,12 @@ FORMATS = [
     pytest.param({"compression": "zlib"}, id="deflate"),
     pytest.param({"compression": "zlib", "predictor": 2}, id="deflate predicted"),
     *(
-        pytest.param(
-            {"compression": "jpeg", "subsampling": (x, y)}, id=f"jpeg {x}x{y}", marks=needs_jpeg
-        )
+        pytest.param({"compression": "jpeg", "subsampling": (x, y)}, id=f"jpeg {x}x{y}")
         for x, y in ((1, 1), (2, 1), (2, 2))
     ),
     pytest.param(
         {"compression": "jpeg", "compressionargs": {"outcolorspace": "rgb"}},
         id="jpeg rgb",
-        marks=needs_jpeg,
     ),
 ]
 JPEG_2000 = pytest.param(
@@ -140,7 +133,7 @@ def test_jpeg_2000_of_aperio_equals_openslide(
 
 
 @pytest.mark.parametrize(
-    "options", [{"compression": "zlib"}, pytest.param({"compression": "jpeg"}, marks=needs_jpeg)]
+    "options", [{"compression": "zlib"}, pytest.param({"compression": "jpeg"})]
 )
 def test_a_level_that_openslide_shifts_is_shown_as_it_is(
     write_levels: Callable[..., Path], picture_of_tissue: RgbArray, options: dict[str, Any]
@@ -150,7 +143,6 @@ def test_a_level_that_openslide_shifts_is_shown_as_it_is(
     assert_direct_and_equal(write_levels([odd, odd[:330:2, :408:2]], **options))
 
 
-@needs_jpeg
 def test_the_demo_slide_equals_openslide(tmp_path: Path) -> None:
     assert_direct_and_equal(
         make_demo_slide(tmp_path / "demo.tif", size_l0=Size(1024, 768)).slide_path
@@ -158,7 +150,6 @@ def test_the_demo_slide_equals_openslide(tmp_path: Path) -> None:
 
 
 @pytest.mark.slide_data
-@needs_jpeg
 @pytest.mark.parametrize(
     ("name", "level"), [("CMU-1-Small-Region.svs", 0), ("breast-lobular-10x.svs", 2)]
 )
@@ -234,7 +225,6 @@ def test_damage_ends_as_with_openslide(
                 np.testing.assert_array_equal(slide.read_level(0, box), expected)
 
 
-@needs_jpeg
 def test_a_jpeg_cut_short_does_not_pass_for_gray_tissue(
     write_levels: Callable[..., Path], picture_of_tissue: RgbArray
 ) -> None:

@@ -150,16 +150,14 @@ def _only_plane(segment: Any) -> RgbArray:
 
 
 def _jpeg_decoder(tables: bytes | None, photometric: int) -> Decode | None:
-    try:
-        simplejpeg = importlib.import_module("simplejpeg")
-    except ImportError:  # it has no wheels for some machines: OpenSlide decodes there
-        return None
     if photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
         return None
     # The file's tag says what the colors are, not the stream: Aperio stores RGB as JPEG. An Adobe
     # marker tells the decoder; the tables are kept once in the file, not in each tile.
     marker = _adobe_marker(is_ycbcr=photometric == PHOTOMETRIC.YCBCR)
     head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
+
+    simplejpeg = importlib.import_module("simplejpeg")
 
     def decode(data: bytes, _: int) -> RgbArray:
         pixels: RgbArray = simplejpeg.decode_jpeg(
