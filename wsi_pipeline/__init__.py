@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+NOTICE = "Research use only. Not for diagnosis."
+"""Stands wherever a result is shown."""
+
 __all__ = ["ProbabilityMap", "WsiPipelineError", "make_demo_slide", "open_slide", "run_slide"]
 
 _HOMES = {

@@ -7,7 +7,6 @@ WsiPipelineError
 │   ├── MissingResolutionError  no µm/px, or an absurd one
 │   └── ReadError               pixels that should be there cannot be read
 ├── TissueError                 the tissue mask cannot be made or used
-│   └── NoTissueError           nothing to classify (a result, "empty", for the pipeline)
 ├── StainError                  stain vectors cannot be estimated
 ├── ModelError                  a model folder that is incomplete, altered or does not fit
 ├── DatasetError                a training set that cannot be used as asked
@@ -72,10 +71,6 @@ class ReadError(SlideError):
 
 class TissueError(WsiPipelineError):
     """The tissue mask cannot be made or used."""
-
-
-class NoTissueError(TissueError):
-    """There is nothing to classify."""
 
 
 class StainError(WsiPipelineError):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.classifier import PatchClassifier, load_classifier, predict_views, read_card
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, RgbArray
-from wsi_pipeline.planning import SlidePlan, SlideSource, kept_in
+from wsi_pipeline.planning import SlidePlan, SlideSource, kept_in, within
 from wsi_pipeline.probability import WorkingStore
 from wsi_pipeline.slides import ReadPlan, SlideReader, read_canvas
 from wsi_pipeline.stain import StainNormalizer
@@ -112,9 +112,7 @@ def block_tasks(
             source=plan.source,
             read_plan=plan.read_plan,
             block=block,
-            keep=plan.keep[
-                block.row : block.row + block.n_rows, block.col : block.col + block.n_cols
-            ],
+            keep=within(plan.keep, block),
             patch_px=plan.grid.patch_px,
             stride_px=plan.grid.stride_px,
             spacing_um_px=plan.grid.spacing_um_px,

@@ -22,7 +22,6 @@ from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.probability.files import write_atomic
 from wsi_pipeline.regions import Regions, SlideTotals, find_regions
 
-NOTICE: Final = "Research use only. Not for diagnosis."
 MAP_NAME: Final = "probability.zarr"
 STATUS_NAME: Final = "status.json"
 THUMBNAIL_NAME: Final = "thumbnail.jpg"

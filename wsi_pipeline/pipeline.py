@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wsi_pipeline
-from wsi_pipeline.classifier import ModelCard, available_cores, find_model
+from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, find_model
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution import Executor, ThreadExecutor
 from wsi_pipeline.inference import BlockOutcome, ModelRequest, block_tasks, classify_block
 from wsi_pipeline.outputs import (
     MAP_NAME,
-    NOTICE,
     SlideResult,
     facts,
     load_libraries,
@@ -188,10 +187,7 @@ def do_slide(
         map_ = assemble_map(job, plan, card, layers, normalizer)
         write_map(map_, job.folder / MAP_NAME)
     status: dict[str, Any] = {
-        "state": "done" if plan.n_patches else "empty",
-        "stage": "finished",
-        "error": "",
-        "advice": "" if plan.n_patches else NO_TISSUE_ADVICE,
+        **outcome_of(plan),
         **facts(plan),
         **run_facts,
         "map_sha256": job.map_sha256(card),
@@ -215,6 +211,12 @@ def do_slide(
     status["seconds"] = clock.seconds
     write_status(job.folder, status)
     return SlideResult(job.slide_id, status["state"], job.folder, totals, status)
+
+
+def outcome_of(plan: SlidePlan) -> dict[str, str]:
+    """Return how a slide ended that did not fail: with a map, or empty, which is a result too."""
+    state, advice = ("done", "") if plan.n_patches else ("empty", NO_TISSUE_ADVICE)
+    return {"state": state, "stage": "finished", "error": "", "advice": advice}
 
 
 def normalizer_of(
@@ -297,8 +299,9 @@ def assemble_map(
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, job.config, plan.info, plan.bounds_l0
     values, raw = cells_from_patches(layers["probability"], grid), None
-    if uses_context(config, card) and card.context is not None:
-        values, raw = card.context.refine(values, grid.cells_per_patch), values
+    context = context_of(config, card)
+    if context is not None:
+        values, raw = context.refine(values, grid.cells_per_patch), values
     attributes = {
         "version": wsi_pipeline.__version__,
         "slide": {"name": info.path.name, "bytes": info.n_bytes, "quickhash": info.quickhash},
@@ -312,7 +315,7 @@ def assemble_map(
         "context": raw is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),
-        "notice": NOTICE,
+        "notice": wsi_pipeline.NOTICE,
     }
     spread = layers.get("uncertainty")
     return ProbabilityMap(
@@ -328,18 +331,16 @@ def assemble_map(
     )
 
 
-def uses_context(config: Config, card: ModelCard) -> bool:
-    """Return whether the map is refined by neighbors."""
-    return config.inference.context and card.context is not None
+def context_of(config: Config, card: ModelCard) -> ContextRefinement | None:
+    """Return the refinement by neighbors that is in force, None where there is none."""
+    return card.context if config.inference.context else None
 
 
 def threshold_of(config: Config, card: ModelCard) -> float:
     """Return the probability from which a cell is called IDC: asked for, or of the map's kind."""
     if config.regions.threshold is not None:
         return config.regions.threshold
-    if card.context is not None and uses_context(config, card):
-        return card.context.threshold
-    return card.threshold
+    return (context_of(config, card) or card).threshold
 
 
 def doubts(map_: ProbabilityMap) -> dict[str, float]:

@@ -165,7 +165,7 @@ def plan_slide(
         thumbnail=thumbnail,
         tissue=tissue_fraction(mask, grid, patches=False),
         keep=keep,
-        blocks=tuple(block for block in grid.blocks(side) if _within(keep, block).any()),
+        blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
         block_side=side,
     )
 
@@ -281,14 +281,14 @@ def block_side(read_plan: ReadPlan, grid: TileGrid, block_px: int) -> int:
 
 def kept_in(keep: BoolMask, block: Block) -> tuple[Block, BoolMask] | None:
     """Return the smallest block around the kept patches of a block, and its part of `keep`."""
-    within = _within(keep, block)
-    if not within.any():
+    inside = within(keep, block)
+    if not inside.any():
         return None
-    rows, cols = np.flatnonzero(within.any(1)), np.flatnonzero(within.any(0))
+    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     top, left = int(rows[0]), int(cols[0])
     n_rows, n_cols = int(rows[-1]) - top + 1, int(cols[-1]) - left + 1
     inner = Block(block.row + top, block.col + left, n_rows, n_cols)
-    return inner, within[top : top + n_rows, left : left + n_cols]
+    return inner, inside[top : top + n_rows, left : left + n_cols]
 
 
 def overlay_um_px(plan: SlidePlan, wanted_um_px: float, min_side_px: int = 1200) -> float:
@@ -298,5 +298,6 @@ def overlay_um_px(plan: SlidePlan, wanted_um_px: float, min_side_px: int = 1200)
     return max(finest, min(wanted_um_px, extent_um / min_side_px))
 
 
-def _within(keep: BoolMask, block: Block) -> BoolMask:
+def within(keep: BoolMask, block: Block) -> BoolMask:
+    """Return a block's part of `keep`, a view of shape (block.n_rows, block.n_cols)."""
     return keep[block.row : block.row + block.n_rows, block.col : block.col + block.n_cols]

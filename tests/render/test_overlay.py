@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.regions import Regions, find_regions
 from wsi_pipeline.render.overlay import Caption, write_overlay
-from wsi_pipeline.render.page import NOTICE
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 MakeMap = Callable[..., ProbabilityMap]

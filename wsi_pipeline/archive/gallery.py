@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline.outputs import NOTICE
+from wsi_pipeline import NOTICE
 
 GALLERY_NAME: Final = "gallery"
 FIELDS: Final = (

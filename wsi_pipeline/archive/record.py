@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import wsi_pipeline
+from wsi_pipeline import NOTICE
 from wsi_pipeline.archive.locks import shared_files
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.probability.files import write_atomic
 
 LIBRARIES: Final = (

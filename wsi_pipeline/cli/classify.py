@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.errors import DatasetError
@@ -54,5 +55,5 @@ def execute(options: argparse.Namespace) -> int:
         print(f"table {options.out}")
     else:
         print(table, end="")
-    print("Research use only. Not for diagnosis.", file=sys.stderr)
+    print(NOTICE, file=sys.stderr)
     return EXIT_SOME_FAILED if n_failed else EXIT_DONE

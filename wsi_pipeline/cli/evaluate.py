@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL
 from wsi_pipeline.cli.main import EXIT_DONE
 
@@ -52,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     page = write_report(evaluation, options.out)
     _say(evaluation.record, card.name)
-    print(f"report {page}\nResearch use only. Not for diagnosis.")
+    print(f"report {page}\n{NOTICE}")
     return EXIT_DONE
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import Config, load_config
 
@@ -104,4 +105,4 @@ def _say(out: Path, slide_id: str | None, outcome: Any) -> None:
             if (folder / name).exists():
                 print(f"  {what:8} {folder / name}")
     print(f"  summary  {out / 'summary.csv'}\n  gallery  {out / 'index.html'}")
-    print("Research use only. Not for diagnosis.")
+    print(NOTICE)

@@ -11,6 +11,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL
 from wsi_pipeline.cli.main import EXIT_DONE
 from wsi_pipeline.errors import ConfigError
@@ -53,7 +54,7 @@ def execute(options: argparse.Namespace) -> int:
     if access is not None:
         print("  This address works once. Others open the one below and type in the token.")
         print(f"  {address}enter   token: {access.token if options.token is None else 'as given'}")
-    print("Research use only. Not for diagnosis. Stop with Ctrl+C.", flush=True)
+    print(f"{NOTICE} Stop with Ctrl+C.", flush=True)
     if options.open:
         threading.Timer(0.5, webbrowser.open, (entrance,)).start()
     # No access log: addresses hold tickets. Server and date headers tell a visitor nothing.

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import ConfigError, SlideError
 from wsi_pipeline.probability.files import write_atomic
 from wsi_pipeline.probability.map import ProbabilityMap
@@ -168,7 +169,7 @@ def _shared(highdicom: Any, map_: ProbabilityMap, source: Any, kind: str) -> dic
         "manufacturer_model_name": "wsi_pipeline",
         "software_versions": str(map_.attributes.get("version", "unknown")),
         "device_serial_number": "0",
-        "content_description": "Research use only. Not for diagnosis.",
+        "content_description": NOTICE,
         "pixel_measures": highdicom.PixelMeasuresSequence(
             pixel_spacing=(row_mm * map_.step_l0[1], col_mm * map_.step_l0[0]),
             slice_thickness=float(measures.get("SliceThickness", 0.001)),

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Final
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.learning.baselines import LEAKAGE_WARNING, PUBLISHED, PUBLISHED_SLIDES
-from wsi_pipeline.outputs import NOTICE
 
 SCORE_TITLES: Final = {
     "auc": "AUC",

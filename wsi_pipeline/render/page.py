@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.probability.map import ProbabilityMap
 from wsi_pipeline.render.scale import length_label, nice_length_mm
-
-NOTICE: Final = "Research use only. Not for diagnosis."
 
 INK: Final = "#1a1a1a"
 FAINT: Final = "#666666"

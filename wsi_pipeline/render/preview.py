@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import find_contours
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import BoolMask, Box, RgbArray, Size
-from wsi_pipeline.render.page import FAINT, INK, NOTICE, WARNING, Layout, Page
+from wsi_pipeline.render.page import FAINT, INK, WARNING, Layout, Page
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 from wsi_pipeline.render.stain_plot import StainPlot, draw_stain_plot, plot_height
 

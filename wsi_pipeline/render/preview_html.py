@@ -6,8 +6,8 @@ import base64
 import html
 from typing import Final
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.render.page import NOTICE
 from wsi_pipeline.render.png import png_bytes
 from wsi_pipeline.render.preview import PreviewPage
 

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.probability.files import write_atomic
@@ -22,7 +23,7 @@ from wsi_pipeline.render import blend as blending
 from wsi_pipeline.render.blend import Blend
 from wsi_pipeline.render.outlines import draw_regions
 from wsi_pipeline.render.overlay import Caption, subtitle, total_rows
-from wsi_pipeline.render.page import FAINT, INK, NOTICE, WARNING
+from wsi_pipeline.render.page import FAINT, INK, WARNING
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 MAX_ROWS: Final = 14

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import wsi_pipeline
+from wsi_pipeline import NOTICE
 from wsi_pipeline.archive.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.compare import (
     Outlines,
@@ -23,7 +24,6 @@ from wsi_pipeline.compare import (
     read_outlines,
 )
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.probability.files import storing, write_atomic
 from wsi_pipeline.review.comparison import COLUMNS, Compared, Comparison, Reading
 from wsi_pipeline.review.references import OutlineFile, RunReference, is_run, match_outlines

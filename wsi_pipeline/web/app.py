@@ -13,9 +13,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 import wsi_pipeline
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL, PatchClassifier, find_model, load_classifier
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.web import api, pages
 from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.desk import open_desk

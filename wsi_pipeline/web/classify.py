@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, logit, predict_views
 from wsi_pipeline.geometry import FloatArray, RgbArray
-from wsi_pipeline.outputs import NOTICE
 from wsi_pipeline.web.refusals import BusyError, TooLargeError, UnusableError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")

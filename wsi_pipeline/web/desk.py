@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import bundled_folders, find_model
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Size
-from wsi_pipeline.outputs import NOTICE, THUMBNAIL_NAME
+from wsi_pipeline.outputs import THUMBNAIL_NAME
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.web import vendor
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
