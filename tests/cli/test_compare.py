@@ -134,6 +134,11 @@ def test_several_files_of_a_slide_are_several_readers(
     row = rows_of(tmp_path / "res")["alpha"]
     assert float(row["dice"]) == pytest.approx(0.75)
     assert float(row["inter_reader_dice"]) == pytest.approx(0.5)
+    (pair,) = slide["inter_reader"]
+    assert sorted(pair["readers"]) == ["anna", "bert"]
+    assert pair["iou"] == pytest.approx(1 / 3)
+    assert pair["hausdorff_um"] == pytest.approx(400)
+    assert pair["area_difference_mm2"] == pytest.approx(0)
     assert (tmp_path / "res/alpha_bert.png").exists()
 
 
@@ -169,6 +174,34 @@ def test_a_reference_that_names_no_slide_is_refused_with_how_to_name_it(
     assert status == 2
     assert "alpha_truth.png" in said
     assert command("compare", finished_run, tmp_path / "nothing")[0] == 2
+
+
+def test_outlines_of_one_class_are_counted_where_it_is_named(
+    finished_run: Path, command: Command, tmp_path: Path
+) -> None:
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+            "properties": {"classification": {"name": name}},
+        }
+        for name, corners in (("IDC", HOT), ("DCIS", moved(HOT, 800)))
+    ]
+    file = tmp_path / "alpha.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    words = ("compare", finished_run, file, "-o", tmp_path / "res")
+    status, said = command(*words)
+    assert status == 0
+    assert "alpha.geojson: outlines of 2 classes count alike (DCIS, IDC)" in said
+    assert float(rows_of(tmp_path / "res")["alpha"]["dice"]) == pytest.approx(2 / 3, abs=1e-5)
+    assert command(*words, "--class", "IDC")[0] == 0
+    assert float(rows_of(tmp_path / "res")["alpha"]["dice"]) == 1
+
+
+def test_a_class_of_a_run_is_refused(finished_run: Path, command: Command) -> None:
+    status, said = command("compare", finished_run, finished_run, "--class", "IDC")
+    assert status == 2
+    assert "REFERENCE is a run" in said
 
 
 def test_a_tolerance_for_outlines_is_refused(

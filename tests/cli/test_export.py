@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import shapely
+import tifffile
 from PIL import Image
 
+from tests.phantoms import write_phantom
+from wsi_pipeline.config import load_config
+from wsi_pipeline.geometry import Box, Size
+from wsi_pipeline.pipeline import run_slide
+
 Command = Callable[..., tuple[int, str]]
+MODEL = Path(__file__).parents[1] / "models" / "darkness"
+OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 
 
 def test_each_format_lands_in_the_slides_own_folder(finished_run: Path, command: Command) -> None:
-    formats = ("csv", "geojson", "ome-tiff", "aperio-xml", "sheet", "sheet-pdf")
+    formats = ("csv", "geojson", "geojson-gz", "ome-tiff", "aperio-xml", "sheet", "sheet-pdf")
     status, _ = command(
         "export", finished_run, *(word for name in formats for word in ("--to", name))
     )
@@ -23,6 +36,99 @@ def test_each_format_lands_in_the_slides_own_folder(finished_run: Path, command:
     names = {path.name for path in (finished_run / "slides/alpha").iterdir()}
     assert names >= {"patches.csv", "regions.geojson", "probability.ome.tif", "regions.xml"}
     assert (finished_run / "slides/alpha/sheet.pdf").read_bytes().startswith(b"%PDF")
+    plain = (finished_run / "slides/alpha/regions.geojson").read_bytes()
+    packed = (finished_run / "slides/alpha/regions.geojson.gz").read_bytes()
+    assert gzip.decompress(packed) == plain
+
+
+@pytest.mark.parametrize("bounds_l0", [None, Box(3011, 1507, 4096, 3072)], ids=["none", "scn"])
+def test_the_hot_box_of_a_run_lies_at_its_place_in_every_format(
+    command: Command, tmp_path: Path, bounds_l0: Box | None
+) -> None:
+    x, y = (bounds_l0.x, bounds_l0.y) if bounds_l0 else (0, 0)
+    hot = (x + 1600.0, y + 800.0, x + 2400.0, y + 1600.0)
+    write_phantom(
+        tmp_path / "slide.scn",
+        size_l0=Size(8192, 6144) if bounds_l0 else Size(4096, 3072),
+        hot_box_l0=Box(x + 1600, y + 800, 800, 800),
+        mpp=1.0,
+        bounds_l0=bounds_l0,
+    )
+    config = load_config(None, {"model": str(MODEL), "execution": {"workers": 1}})
+    run_slide(tmp_path / "slide.scn", tmp_path / "out", config)
+    formats = ("geojson", "geojson-tiles", "csv", "aperio-xml", "ome-tiff", "ome-zarr-0.5")
+    status, said = command(
+        *("export", tmp_path / "out", "-o", tmp_path),
+        *(word for name in formats for word in ("--to", name)),
+    )
+    assert status == 0, said
+    # QuPath counts from the scanned bounds, all others from level 0.
+    offset = np.array((x, y, x, y))
+    found = {
+        "geojson": _geojson_box(tmp_path / "slide/regions.geojson") + offset,
+        "tiles": _geojson_box(tmp_path / "slide/tiles.geojson.gz") + offset,
+        "csv": _csv_box(tmp_path / "slide/patches.csv"),
+        "aperio": _aperio_box(tmp_path / "slide/regions.xml"),
+        "ome-tiff": _ome_tiff_box(tmp_path / "slide/probability.ome.tif"),
+        "ome-zarr": _ome_zarr_box(tmp_path / "slide/probability.ome.zarr"),
+    }
+    for name, box in found.items():
+        np.testing.assert_allclose(box, hot, atol=200, err_msg=name)
+
+
+def _geojson_box(path: Path) -> Any:
+    data = path.read_bytes()
+    features = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)["features"]
+    return shapely.total_bounds(
+        [
+            shapely.geometry.shape(feature["geometry"])
+            for feature in features
+            if feature["properties"]["measurements"].get("IDC probability", 1) > 0.5
+        ]
+    )
+
+
+def _csv_box(path: Path) -> Any:
+    with path.open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if float(row["prob_idc"]) > 0.5]
+    near = np.array([[float(row["minx"]), float(row["miny"])] for row in rows])
+    sizes = np.array([[float(row["width"]), float(row["height"])] for row in rows])
+    return np.r_[near.min(axis=0), (near + sizes).max(axis=0)]
+
+
+def _aperio_box(path: Path) -> Any:
+    vertices = [
+        (float(vertex.attrib["X"]), float(vertex.attrib["Y"]))
+        for vertex in ET.parse(path).iter("Vertex")
+    ]
+    return np.r_[np.min(vertices, axis=0), np.max(vertices, axis=0)]
+
+
+def _box_of_cells(values: Any, place: Any, size: Any) -> Any:
+    """Return the box of the hot cells, x and y, from where the first cell lies and its size."""
+    rows, cols = np.nonzero(np.nan_to_num(values) > 0.5)
+    near, far = np.array([cols.min(), rows.min()]), np.array([cols.max() + 1, rows.max() + 1])
+    return np.r_[place + near * size, place + far * size]
+
+
+def _ome_tiff_box(path: Path) -> Any:
+    with tifffile.TiffFile(path) as tiff:
+        root = ET.fromstring(tiff.ome_metadata or "")
+        values = tiff.series[0].levels[0].asarray()
+    stated = {**next(root.iter(f"{OME}Pixels")).attrib, **next(root.iter(f"{OME}Plane")).attrib}
+    place, size = (
+        np.array([float(stated[name + axis]) for axis in "XY"])
+        for name in ("Position", "PhysicalSize")
+    )
+    return _box_of_cells(values, place, size)
+
+
+def _ome_zarr_box(path: Path) -> Any:
+    reader = pytest.importorskip("ome_zarr.reader")
+    node = next(iter(reader.Reader(pytest.importorskip("ome_zarr.io").parse_url(path))()))
+    scale, translation = node.metadata["coordinateTransformations"][0]
+    place, size = (np.array(t)[::-1] for t in (translation["translation"], scale["scale"]))
+    return _box_of_cells(np.asarray(node.data[0]), place, size)
 
 
 def test_another_folder_leaves_the_run_as_it_is(
@@ -103,6 +209,15 @@ def test_an_empty_slide_has_no_sheet_and_that_is_no_failure(
     assert "blank: sheet: nothing to draw, the slide is empty" in said
     with Image.open(finished_run / "slides/alpha/sheet.png") as sheet:
         assert np.asarray(sheet).std() > 0
+
+
+def test_a_slide_that_failed_is_said_to_be_left_out(finished_run: Path, command: Command) -> None:
+    path = finished_run / "slides/beta/status.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "state": "failed"}))
+    status, said = command("export", finished_run, "--to", "csv")
+    assert status == 0
+    assert "beta: left out, the run has not finished it" in said
+    assert "2 files written" in said
 
 
 def test_a_damaged_map_costs_its_slide_alone(finished_run: Path, command: Command) -> None:

@@ -75,35 +75,63 @@ def test_an_outline_that_crosses_itself_is_made_valid(make_map: MakeMap, tmp_pat
     assert outline.area_l0.area == pytest.approx(50)
 
 
-def test_asap_outlines_are_level_0_with_exclusions_cut_out(
+def _classified(path: Path, *kinds: str) -> Path:
+    features = [
+        {
+            "type": "Feature",
+            "geometry": _ring([(n * 100, 0), (n * 100 + 50, 0), (n * 100 + 50, 50)]),
+            "properties": {"objectType": "annotation", "classification": {"name": kind}},
+        }
+        for n, kind in enumerate(kinds)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_outlines_of_several_classes_all_count_and_that_is_noted(
     make_map: MakeMap, tmp_path: Path
 ) -> None:
-    def annotation(name: str, group: str, low: int, high: int) -> str:
-        corners = [(low, low), (high, low), (high, high), (low, high)]
-        coordinates = "".join(
-            f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(corners)
-        )
-        return (
-            f'<Annotation Name="{name}" Type="Polygon" PartOfGroup="{group}">'
-            f"<Coordinates>{coordinates}</Coordinates></Annotation>"
-        )
-
-    path = tmp_path / "drawn.xml"
-    body = annotation("A", "Tumor", 1000, 1100) + annotation("B", "Exclusion", 1010, 1020)
-    path.write_text(f"<ASAP_Annotations><Annotations>{body}</Annotations></ASAP_Annotations>")
-    (outline,) = read_outlines(path, make_map(VALUES)).items
-    assert outline.name == "A"
-    assert outline.area_l0.bounds == (1000, 1000, 1100, 1100)
-    assert outline.area_l0.area == 100**2 - 10**2
+    path = _classified(tmp_path / "a.geojson", "IDC", "DCIS", "IDC")
+    read = read_outlines(path, make_map(VALUES))
+    assert len(read.items) == 3
+    assert read.note == "outlines of 2 classes count alike (DCIS, IDC)"
 
 
-def test_aperio_rulers_are_left_out(make_map: MakeMap, tmp_path: Path) -> None:
-    path = tmp_path / "drawn.xml"
-    path.write_text(
-        '<Annotations><Annotation><Regions><Region Id="1"><Vertices><Vertex X="0" Y="0"/>'
-        '<Vertex X="9" Y="0"/></Vertices></Region></Regions></Annotation></Annotations>'
-    )
-    assert read_outlines(path, make_map(VALUES)).items == ()
+def test_classes_asked_for_count_alone(make_map: MakeMap, tmp_path: Path) -> None:
+    path = _classified(tmp_path / "a.geojson", "IDC", "DCIS", "IDC")
+    read = read_outlines(path, make_map(VALUES), ["idc"])
+    assert [item.area_l0.bounds[0] for item in read.items] == [1000, 1200]
+    assert read.note == ""
+
+
+def test_a_class_that_nobody_drew_is_noted_with_those_there_are(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    read = read_outlines(_classified(tmp_path / "a.geojson", "Tumor"), make_map(VALUES), ["IDC"])
+    assert read.items == ()
+    assert read.note == "no outline of class IDC, only of Tumor"
+
+
+def test_what_qupath_ignores_is_no_finding(make_map: MakeMap, tmp_path: Path) -> None:
+    path = _classified(tmp_path / "a.geojson", "Tumor", "Region*", "Ignore*")
+    read = read_outlines(path, make_map(VALUES))
+    assert len(read.items) == 1
+    assert read.note == ""
+
+
+def test_qupaths_tiles_and_cells_are_no_outlines(make_map: MakeMap, tmp_path: Path) -> None:
+    map_ = make_map(VALUES)
+    regions = find_regions(map_, threshold=0.5, low_threshold=0.4)
+    source = ExportSource(map_, regions, np.zeros((4, 4, 3), np.uint8), Path("a.svs"))
+    assert read_outlines(export_to("geojson-tiles", source, tmp_path), map_).items == ()
+
+
+def test_aperio_layers_are_classes(make_map: MakeMap, tmp_path: Path) -> None:
+    corners = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ((0, 0), (9, 0), (9, 9)))
+    layer = '<Annotation Name="{}"><Regions><Region Id="1"><Vertices>{}</Vertices></Region></Regions></Annotation>'  # noqa: E501
+    body = layer.format("IDC", corners) + layer.format("Stroma", corners)
+    (tmp_path / "a.xml").write_text(f"<Annotations>{body}</Annotations>")
+    assert len(read_outlines(tmp_path / "a.xml", make_map(VALUES), ["Stroma"]).items) == 1
 
 
 def test_a_truth_image_marks_idc_and_what_was_judged(make_map: MakeMap, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """A map with one hot square at a known place, on slides with and without scanned bounds."""
 
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,29 +54,3 @@ def phantom(request: pytest.FixtureRequest) -> Phantom:
         origin_l0[1] + 9 * step_l0[1],
     )
     return Phantom(map_, find_regions(map_, threshold=0.5, low_threshold=0.4), square_l0)
-
-
-@pytest.fixture(scope="session")
-def dicom_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of a DICOM slide of 2040 x 1530 px at 2 µm/px, made by wsidicomizer."""
-    tifffile = pytest.importorskip("tifffile")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside wsidicomizer
-        wsidicomizer = pytest.importorskip("wsidicomizer")
-        sources = pytest.importorskip("wsidicomizer.sources")
-        folder = tmp_path_factory.mktemp("dicom")
-        rgb = np.full((1530, 2040, 3), 235, np.uint8)
-        tifffile.imwrite(
-            folder / "slide.svs",
-            rgb,
-            tile=(256, 256),
-            photometric="rgb",
-            compression="jpeg",
-            description="Aperio Image Library v1\n2040x1530|AppMag = 5|MPP = 2.0",
-            metadata=None,
-        )
-        with wsidicomizer.WsiDicomizer.open(
-            folder / "slide.svs", preferred_source=sources.TiffSlideSource, tile_size=256
-        ) as slide:
-            slide.save(folder)
-    return min(folder.glob("*.dcm"))

@@ -10,7 +10,12 @@ from PIL import Image
 
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.render.difference import DifferenceAreas, write_change, write_difference
+from wsi_pipeline.render.difference import (
+    DifferenceAreas,
+    Words,
+    write_change,
+    write_difference,
+)
 from wsi_pipeline.render.page import HEADER, MARGIN
 
 MakeMap = Callable[..., ProbabilityMap]
@@ -23,10 +28,8 @@ def _drawn(map_: ProbabilityMap, areas: DifferenceAreas, folder: Path) -> RgbArr
         np.full((390, 480, 3), (230, 150, 200), np.uint8),
         map_,
         areas,
-        title="a $slide$ named with dollars",
-        figures=[("Dice", "0.9")],
-        footer="today",
-        path=folder / "difference.png",
+        Words("a $slide$ named with dollars", "run against truth", [("Dice", "0.9")], "today"),
+        folder / "difference.png",
     )
     with Image.open(folder / "difference.png") as picture:
         return np.asarray(picture)[HEADER : HEADER + 390, MARGIN : MARGIN + 480]
@@ -70,11 +73,8 @@ def test_a_rise_is_red_a_fall_blue_and_no_change_or_no_data_grey(
         np.full((390, 480, 3), (230, 150, 200), np.uint8),
         make_map(),
         change,
-        title="slide",
-        subtitle="new against old",
-        figures=[],
-        footer="today",
-        path=tmp_path / "change.png",
+        Words("slide", "new against old", [], "today"),
+        tmp_path / "change.png",
     )
     with Image.open(tmp_path / "change.png") as picture:
         image = np.asarray(picture)[HEADER : HEADER + 390, MARGIN : MARGIN + 480].astype(int)

@@ -11,18 +11,22 @@ from wsi_pipeline.errors import ConfigError, StorageError
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.regions import find_regions
 from wsi_pipeline.render import Caption
-from wsi_pipeline.render.sheet import write_sheet
+from wsi_pipeline.render.sheet import _fitting, write_sheet
 
 MakeMap = Callable[..., ProbabilityMap]
 
 
-def _write(map_: ProbabilityMap, path: Path) -> None:
+NOTES = [("Stain fit", "none"), ("Config", "a_$1$")]
+Notes = list[tuple[str, str]]
+
+
+def _write(map_: ProbabilityMap, path: Path, notes: Notes = NOTES) -> None:
     write_sheet(
         np.full((390, 480, 3), 220, np.uint8),
         map_,
         find_regions(map_, threshold=0.5, low_threshold=0.4),
         Caption.of(map_, date="2026-01-02", software="wsi_pipeline 0.1.0"),
-        notes=[("Stain fit", "none"), ("Config", "a_$1$")],
+        notes=notes,
         path=path,
     )
 
@@ -52,11 +56,26 @@ def test_a_sheet_of_a_slide_with_nothing_classified_is_written(
     assert (tmp_path / "sheet.png").stat().st_size > 0
 
 
-def test_many_regions_fit_the_page(make_map: MakeMap, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_notes", [2, 12, 60])
+def test_many_regions_and_notes_end_above_the_footer(
+    make_map: MakeMap, tmp_path: Path, n_notes: int
+) -> None:
     map_ = make_map()
     map_.values[::2, ::2] = 1.0
-    _write(map_, tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").stat().st_size > 0
+    _write(map_, tmp_path / "sheet.png", [("Note", "words")] * n_notes)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        column = np.asarray(picture.convert("L"))[:, round(0.655 * picture.width) :]
+    height = len(column)
+    assert (column[round(0.955 * height) : round(0.96 * height)] == 255).all()
+    assert (column[round(0.98 * height) :] == 255).all()
+    filled = (column[round(0.5 * height) : round(0.955 * height)] < 128).any(axis=1)
+    assert filled.sum() > 100
+
+
+def test_what_is_left_out_of_the_notes_is_counted() -> None:
+    fitting = _fitting([("Note", str(n)) for n in range(60)], 0.3)
+    assert fitting[-1] == ("", f"{61 - len(fitting)} more lines in status.json")
+    assert _fitting(NOTES, 0.3) == NOTES
 
 
 def test_another_suffix_is_refused(make_map: MakeMap, tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("reference", type=Path, metavar="REFERENCE", help="another run, or outlines; see below")
     add("-o", "--folder", type=Path, metavar="DIR",
         help="for compare.csv, compare.json and the pictures (default: OUT/compare)")  # fmt: skip
+    add("--class", action="append", default=[], dest="classes", metavar="NAME",
+        help="count outlines of this class alone: QuPath's class, Aperio's layer, ASAP's group; "
+        "may be given several times (default: all count alike)")  # fmt: skip
     add("--min-dice", type=_share, metavar="D", help="exit 1 below this pooled Dice, 0 to 1")
     add("--tolerance", type=_share, metavar="T",
         help="run against run: exit 1 where a probability differs by more, 0 to 1")  # fmt: skip
@@ -58,8 +61,13 @@ def execute(options: argparse.Namespace) -> int:
             "--tolerance is about probabilities, and outlines have none",
             "Give another run as REFERENCE, or --min-dice",
         )
+    if options.classes and is_run(options.reference):
+        raise ConfigError(
+            "--class chooses among a pathologist's outlines, and REFERENCE is a run",
+            "Leave it out",
+        )
     folder = options.folder or options.out / "compare"
-    comparison = compare_run(options.out, options.reference, folder)
+    comparison = compare_run(options.out, options.reference, folder, options.classes)
     print("\n".join(table_lines(comparison)))
     print(f"\n  table     {folder / 'compare.csv'}\n  figures   {folder / 'compare.json'}")
     print(f"  pictures  {folder}")

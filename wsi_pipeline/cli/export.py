@@ -6,11 +6,17 @@ import argparse
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.review.exporting import FORMAT_NAMES, Exported, export_slides
+from wsi_pipeline.review.exporting import (
+    FORMAT_NAMES,
+    Exported,
+    export_slides,
+    unfinished_slides,
+)
 
 EPILOG = """\
 formats:
   geojson        regions as QuPath annotations, level-0 px
+  geojson-gz     the same, gzipped; QuPath opens both
   geojson-tiles  every classified patch as a QuPath tile, gzipped
   csv            one row a classified patch, WSInfer's columns
   ome-tiff       probabilities, float32, pyramidal, NaN = not classified
@@ -57,6 +63,8 @@ def execute(options: argparse.Namespace) -> int:
         print(_line(exported), flush=True)
         n_written += exported.path is not None
         n_failed += exported.problem is not None
+    for slide_id in unfinished_slides(options.out):
+        print(f"{slide_id}: left out, the run has not finished it (see its status.json)")
     print(f"\n{n_written} files written" + (f", {n_failed} failed" if n_failed else ""))
     return EXIT_SOME_FAILED if n_failed else EXIT_DONE
 

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-area-mm2", type=float, metavar="MM2", help="drop smaller regions")
     add("--smoothing", type=float, metavar="CELLS", help="sigma of the smoothing, in cells")
     add("--colormap", metavar="NAME", help="matplotlib color map")
+    add("--flagged", choices=("kept", "hatched", "dropped"), help="cells with a quality flag")
     add("--opacity", type=float, metavar="SHARE", help="of the map over the slide, 0 to 1")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,16 +16,14 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from wsi_pipeline.compare.areas import Area, Drawn, only_areas, polygons
+from wsi_pipeline.compare.xml import read_xml
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.probability.map import ProbabilityMap
 from wsi_pipeline.regions import Regions, l0_from_outline, outline_cells
 
-logger = logging.getLogger(__name__)
-
-Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
-
-HOLE_GROUPS: Final = frozenset({"normal", "exclusion", "exclude", "_2"})
-"""ASAP groups whose areas are cut out of the others. "_2" is CAMELYON16's name for it."""
+NOT_COUNTED: Final = "*"
+"""QuPath's mark, at the end of a class, of what is no finding: "Region*", "Ignore*"."""
 
 _DAMAGE: Final = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
@@ -55,6 +52,8 @@ class Outlines:
     items: tuple[Outline, ...]
     judged_l0: Area | None = None
     """What the reader looked at; None = the whole slide. Nothing outside it counts."""
+    note: str = ""
+    """What whoever reads the figures has to know about the choice of outlines."""
 
     @property
     def union_l0(self) -> Area:
@@ -68,7 +67,7 @@ def outlines_of(map_: ProbabilityMap, regions: Regions, source: str) -> Outlines
     return Outlines(source, items, _cells_l0(map_, ~np.isnan(map_.values)))
 
 
-def read_outlines(path: Path, map_: ProbabilityMap) -> Outlines:
+def read_outlines(path: Path, map_: ProbabilityMap, classes: Sequence[str] = ()) -> Outlines:
     """Read a pathologist's outlines.
 
     Parameters
@@ -79,39 +78,29 @@ def read_outlines(path: Path, map_: ProbabilityMap) -> Outlines:
         the map: 0 not judged, 1 not IDC, 2 IDC, or 0 and 255 where all of it was judged.
     map_ : ProbabilityMap
         Of the same slide: where its scanned bounds and cells lie.
+    classes : sequence of str
+        Outlines of these classes count, letters large or small: QuPath's class, Aperio's layer,
+        ASAP's group. Without any all count but for those that QuPath itself ignores ("Region*").
+        A truth image has no classes.
 
     Raises
     ------
     StorageError
         Where the file is missing, of another kind or damaged.
     """
-    readers = {".geojson": _read_geojson, ".json": _read_geojson, ".gz": _read_geojson}
-    readers |= {".xml": _read_xml, ".png": _read_truth}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    suffix = path.suffix.lower()
+    if suffix not in {".geojson", ".json", ".gz", ".xml", ".png"}:
         raise StorageError(f"{path.name}: no kind of outlines that is known here", f"Give {_KINDS}")
     try:
-        return reader(path, map_)
+        if suffix == ".png":
+            return _read_truth(path, map_)
+        drawn = read_xml(path) if suffix == ".xml" else _read_geojson(path, map_)
+        return _chosen(path, drawn, classes)
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise StorageError(f"{path}: cannot be read ({reason})", f"Give {_KINDS}") from exc
     except _DAMAGE as exc:
         raise StorageError(f"{path}: damaged or not what its name says ({exc})", _KINDS) from exc
-
-
-def only_areas(geometry: shapely.Geometry) -> Area:
-    """Return the areas of a geometry, made valid; points and lines are dropped."""
-    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
-    parts = [part for part in _polygons(valid) if part.area > 0]
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-
-
-def _polygons(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
-    if isinstance(geometry, shapely.Polygon):
-        yield geometry
-    elif isinstance(geometry, shapely.MultiPolygon | shapely.GeometryCollection):
-        for part in geometry.geoms:
-            yield from _polygons(part)
 
 
 def _cells_l0(map_: ProbabilityMap, cells: NDArray[np.bool_]) -> Area:
@@ -120,20 +109,47 @@ def _cells_l0(map_: ProbabilityMap, cells: NDArray[np.bool_]) -> Area:
     return l0_from_outline(outline_cells(cells), map_)
 
 
-def _read_geojson(path: Path, map_: ProbabilityMap) -> Outlines:
+def _chosen(path: Path, drawn: Sequence[Drawn], classes: Sequence[str]) -> Outlines:
+    """Return the outlines of the classes asked for; without any, of all that may be tumor."""
+    wanted = {name.casefold() for name in classes}
+    counted = [
+        one
+        for one in drawn
+        if (one.kind.casefold() in wanted if wanted else not one.kind.endswith(NOT_COUNTED))
+    ]
+    items = tuple(Outline(one.name, one.area) for one in counted)
+    note = _note({one.kind for one in counted}, {one.kind for one in drawn}, classes)
+    return Outlines(path.name, items, note=note)
+
+
+def _note(counted: set[str], present: set[str], classes: Sequence[str]) -> str:
+    def listed(kinds: set[str]) -> str:
+        return ", ".join(sorted(kind or "(none)" for kind in kinds))
+
+    if classes and present and not counted:
+        return f"no outline of class {', '.join(classes)}, only of {listed(present)}"
+    if not classes and len(counted) > 1:
+        return f"outlines of {len(counted)} classes count alike ({listed(counted)})"
+    return ""
+
+
+def _read_geojson(path: Path, map_: ProbabilityMap) -> list[Drawn]:
     data = path.read_bytes()
     document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
     own = document.get("wsi_pipeline", {}) if isinstance(document, dict) else {}
     offset_l0 = own.get("offset_l0", map_.bounds_l0[:2])
-    items = []
+    drawn = []
     for number, feature in enumerate(_features(document), start=1):
         properties = feature.get("properties") or {}
-        drawn = only_areas(shapely.geometry.shape(feature["geometry"]))
-        if drawn.is_empty:
+        if properties.get("objectType", "annotation") != "annotation":
+            continue  # a cell, tile or detection is nobody's outline
+        area = only_areas(shapely.geometry.shape(feature["geometry"]))
+        if area.is_empty:
             continue
-        placed = shapely.transform(drawn, lambda xy: xy + np.asarray(offset_l0))
-        items.append(Outline(str(properties.get("name") or number), placed))
-    return Outlines(path.name, tuple(items))
+        placed = shapely.transform(area, lambda xy: xy + np.asarray(offset_l0))
+        kind = str((properties.get("classification") or {}).get("name") or "")
+        drawn.append(Drawn(str(properties.get("name") or number), kind, placed))
+    return drawn
 
 
 def _features(document: Any) -> list[dict[str, Any]]:
@@ -145,45 +161,6 @@ def _features(document: Any) -> list[dict[str, Any]]:
     if document["type"] == "Feature":
         return [document]
     return [{"geometry": document}]
-
-
-def _read_xml(path: Path, map_: ProbabilityMap) -> Outlines:  # noqa: ARG001 - one signature for all
-    root = ET.parse(path).getroot()  # noqa: S314 - expat itself refuses entity bombs
-    if root.tag == "ASAP_Annotations":
-        drawn = list(_asap_areas(root))
-    elif root.tag == "Annotations":
-        drawn = list(_aperio_areas(root))
-    else:
-        raise ValueError(f"neither Aperio's <Annotations> nor ASAP's, but <{root.tag}>")
-    holes = shapely.union_all([area for _, area, is_hole in drawn if is_hole])
-    items = [
-        Outline(name, only_areas(area.difference(holes)))
-        for name, area, is_hole in drawn
-        if not is_hole
-    ]
-    return Outlines(path.name, tuple(item for item in items if not item.area_l0.is_empty))
-
-
-def _aperio_areas(root: ET.Element) -> Iterator[tuple[str, Area, bool]]:
-    for region in root.iter("Region"):
-        name = region.get("Text") or region.get("Id") or ""
-        vertices = [(float(v.attrib["X"]), float(v.attrib["Y"])) for v in region.iter("Vertex")]
-        if len(vertices) < 3:  # rulers, arrows and ellipses, which are stored by two corners
-            logger.warning("Aperio region %s has no outline and is left out", name)
-            continue
-        yield name, only_areas(shapely.Polygon(vertices)), region.get("NegativeROA") == "1"
-
-
-def _asap_areas(root: ET.Element) -> Iterator[tuple[str, Area, bool]]:
-    for annotation in root.iter("Annotation"):
-        name = annotation.get("Name", "")
-        corners = sorted(annotation.iter("Coordinate"), key=lambda c: int(c.attrib["Order"]))
-        if len(corners) < 3:
-            logger.warning("ASAP annotation %s has no outline and is left out", name)
-            continue
-        outline = shapely.Polygon([(float(c.attrib["X"]), float(c.attrib["Y"])) for c in corners])
-        is_hole = annotation.get("PartOfGroup", "").lower() in HOLE_GROUPS
-        yield name, only_areas(outline), is_hole
 
 
 def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
@@ -201,7 +178,7 @@ def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
     else:
         raise ValueError(f"pixels hold {sorted(present)[:8]}, expected 0, 1, 2 or 0, 255")
     whole = _cells_l0(map_, is_idc)
-    items = tuple(Outline(str(n), part) for n, part in enumerate(_polygons(whole), start=1))
+    items = tuple(Outline(str(n), part) for n, part in enumerate(polygons(whole), start=1))
     return Outlines(path.name, items, judged)
 
 

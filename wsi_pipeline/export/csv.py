@@ -25,7 +25,7 @@ def write_csv(map_: ProbabilityMap, path: Path) -> None:
     StorageError
         Where the file cannot be written.
     """
-    rows, cols = np.nonzero(~np.isnan(map_.values))
+    rows, cols = np.nonzero(map_.classified)
     left, right = _edges_l0(cols, map_.origin_l0[0], map_.step_l0[0])
     top, bottom = _edges_l0(rows, map_.origin_l0[1], map_.step_l0[1])
     columns = (

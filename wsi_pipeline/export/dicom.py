@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +20,8 @@ from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import ConfigError, SlideError
 from wsi_pipeline.probability.files import write_atomic
 from wsi_pipeline.probability.map import ProbabilityMap
+
+logger = logging.getLogger(__name__)
 
 MANUFACTURER: Final = "wsi_pipeline developers"
 _MAX_TILE: Final = 256
@@ -48,16 +53,19 @@ def write_segmentation(map_: ProbabilityMap, slide_path: Path, path: Path) -> No
     source = _source_image(slide_path, map_)
     known = ~np.isnan(map_.values)
     stacked = np.stack([np.where(known, map_.values, 0), known], axis=-1).astype(np.float32)
-    segmentation = highdicom.seg.Segmentation(
-        pixel_array=stacked[np.newaxis],
-        segmentation_type="FRACTIONAL",
-        fractional_type="PROBABILITY",
-        max_fractional_value=255,
-        segment_descriptions=_segments(highdicom, map_),
-        omit_empty_frames=False,
-        content_label="IDC",
-        **_shared(highdicom, map_, source, "segmentation"),
-    )
+    with _naming(slide_path):
+        segmentation = highdicom.seg.Segmentation(
+            pixel_array=stacked[np.newaxis],
+            segmentation_type="FRACTIONAL",
+            fractional_type="PROBABILITY",
+            max_fractional_value=255,
+            segment_descriptions=_segments(highdicom, map_),
+            omit_empty_frames=False,
+            content_label="IDC",
+            **_shared(highdicom, map_, source, "segmentation"),
+        )
+    # Of type 2C in the General Image module: unknown for tissue on glass, yet it has to be there.
+    segmentation.PatientOrientation = None
     write_atomic(path, _encode(segmentation))
 
 
@@ -79,16 +87,17 @@ def write_parametric_map(map_: ProbabilityMap, slide_path: Path, path: Path) -> 
         slope=1.0,
         intercept=0.0,
     )
-    parametric_map = highdicom.pm.ParametricMap(
-        pixel_array=map_.values,
-        contains_recognizable_visual_features=False,
-        real_world_value_mappings=[mapping],
-        voi_lut_transformations=[
-            highdicom.VOILUTTransformation(window_center=0.5, window_width=1.0)
-        ],
-        content_label="IDC",
-        **_shared(highdicom, map_, source, "parametric map"),
-    )
+    with _naming(slide_path):
+        parametric_map = highdicom.pm.ParametricMap(
+            pixel_array=map_.values,
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[mapping],
+            voi_lut_transformations=[
+                highdicom.VOILUTTransformation(window_center=0.5, window_width=1.0)
+            ],
+            content_label="IDC",
+            **_shared(highdicom, map_, source, "parametric map"),
+        )
     write_atomic(path, _encode(parametric_map))
 
 
@@ -105,32 +114,26 @@ def _highdicom() -> Any:
     return highdicom
 
 
+@contextmanager
+def _naming(slide_path: Path) -> Iterator[None]:
+    """Say which slide it is whose header lacks what a DICOM result has to repeat."""
+    try:
+        yield
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
+        raise SlideError(
+            f"{slide_path.name}: its DICOM header cannot be built on ({exc})",
+            "Export to geojson or ome-tiff, or convert the slide again",
+        ) from exc
+
+
 def _source_image(slide_path: Path, map_: ProbabilityMap) -> Any:
     """Return the header of the slide's full-resolution instance."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    def header(file: Path) -> Any:
-        return pydicom.dcmread(file, stop_before_pixels=True)
-
-    try:
-        given = header(slide_path)
-    except OSError as exc:
-        raise SlideError(
-            f"{slide_path}: cannot be read ({exc.strerror})", "Say where the slide lies now"
-        ) from exc
-    except InvalidDicomError as exc:
-        raise SlideError(
-            f"{slide_path.name}: not a DICOM slide, so there is no frame of reference to place a "
-            "DICOM result in",
-            "Export to geojson or ome-tiff, or convert the slide to DICOM and run that",
-        ) from exc
-    others = [header(f) for f in sorted(slide_path.parent.glob("*.dcm")) if f != slide_path]
+    given = _given_header(slide_path)
     levels = [
-        h
-        for h in (given, *others)
-        if h.get("SeriesInstanceUID") == given.get("SeriesInstanceUID")
-        and "VOLUME" in h.get("ImageType", [])
+        header
+        for header in (given, *_neighbors(slide_path))
+        if header.get("SeriesInstanceUID") == given.get("SeriesInstanceUID")
+        and "VOLUME" in header.get("ImageType", [])
     ]
     if not levels:
         raise SlideError(
@@ -145,6 +148,38 @@ def _source_image(slide_path: Path, map_: ProbabilityMap) -> Any:
             "Give the slide that was run",
         )
     return source
+
+
+def _given_header(slide_path: Path) -> Any:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return pydicom.dcmread(slide_path, stop_before_pixels=True)
+    except OSError as exc:
+        raise SlideError(
+            f"{slide_path}: cannot be read ({exc.strerror})", "Say where the slide lies now"
+        ) from exc
+    except InvalidDicomError as exc:
+        raise SlideError(
+            f"{slide_path.name}: not a DICOM slide, so there is no frame of reference to place a "
+            "DICOM result in",
+            "Export to geojson or ome-tiff, or convert the slide to DICOM and run that",
+        ) from exc
+
+
+def _neighbors(slide_path: Path) -> Iterator[Any]:
+    """Yield the headers of the other DICOM files of the folder; archives often drop the suffix."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    for file in sorted(slide_path.parent.iterdir()):
+        if file == slide_path or file.suffix != slide_path.suffix or not file.is_file():
+            continue
+        try:
+            yield pydicom.dcmread(file, stop_before_pixels=True)
+        except (OSError, InvalidDicomError):
+            logger.debug("%s is not DICOM or cannot be read, and is passed over", file)
 
 
 def _shared(highdicom: Any, map_: ProbabilityMap, source: Any, kind: str) -> dict[str, Any]:
@@ -180,7 +215,9 @@ def _shared(highdicom: Any, map_: ProbabilityMap, source: Any, kind: str) -> dic
         ),
         "tile_pixel_array": True,
         "tile_size": (min(rows, _MAX_TILE), min(cols, _MAX_TILE)),
-        "dimension_organization_type": "TILED_FULL",
+        # A map has few frames, so that each can state its place: readers that are older than the
+        # leave to omit it (TILED_FULL for results), dciodvfy among them, refuse the shorter form.
+        "dimension_organization_type": "TILED_SPARSE",
         "transfer_syntax_uid": pydicom.uid.ExplicitVRLittleEndian,
     }
 

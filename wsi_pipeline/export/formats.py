@@ -42,6 +42,7 @@ class Format:
 
 FORMATS: Final[dict[str, Format]] = {
     "geojson": Format("regions.geojson", lambda s, p: write_geojson(s.map_, s.regions, p)),
+    "geojson-gz": Format("regions.geojson.gz", lambda s, p: write_geojson(s.map_, s.regions, p)),
     "geojson-tiles": Format("tiles.geojson.gz", lambda s, p: write_tiles_geojson(s.map_, p)),
     "csv": Format("patches.csv", lambda s, p: write_csv(s.map_, p)),
     "ome-tiff": Format("probability.ome.tif", lambda s, p: write_probability_tiff(s.map_, p)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +26,8 @@ def write_probability_tiff(map_: ProbabilityMap, path: Path) -> None:
     """Write the map as a single float32 channel, NaN where nothing was classified.
 
     Every cell is a square of equal pixels, so that viewers that blur what they enlarge show cells
-    as they are; each level of the pyramid halves the square, and the last has one pixel a cell.
+    as they are. Each level of the pyramid halves the square down to one pixel a cell, and a map
+    that fills more than a tile even then is halved on, by the mean of the classified cells.
     `PhysicalSizeX` and `-Y` are µm a pixel; the plane's position is that of the grid's corner on
     the slide, µm from the corner of level 0.
 
@@ -64,24 +68,50 @@ def _encode(map_: ProbabilityMap, cells: NDArray[Any], photometric: str) -> byte
     import tifffile  # with its codecs it doubles the start-up of a run, which never needs it
 
     side = pixels_per_cell(map_.values.shape)
-    n_levels = side.bit_length()
+    levels = list(_levels(cells, side))
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer, ome=True) as tiff:
-        for level in range(n_levels):
-            zoom = side >> level
-            cell_cm = [um / 1e4 for um in map_.cell_um]
+        for number, (pixels, px_per_cell) in enumerate(levels):
             tiff.write(
-                cells.repeat(zoom, axis=0).repeat(zoom, axis=1),
+                pixels,
                 photometric=photometric,
                 tile=(TILE_PX, TILE_PX),
                 compression="zlib",
-                subifds=n_levels - 1 if level == 0 else 0,
-                subfiletype=0 if level == 0 else 1,
-                resolution=(zoom / cell_cm[0], zoom / cell_cm[1]),
+                subifds=0 if number else len(levels) - 1,
+                subfiletype=1 if number else 0,
+                resolution=[px_per_cell / (um / 1e4) for um in map_.cell_um],
                 resolutionunit="CENTIMETER",
-                metadata=_ome(map_, cells, side) if level == 0 else None,
+                metadata=None if number else _ome(map_, cells, side),
             )
     return buffer.getvalue()
+
+
+def _levels(cells: NDArray[Any], side: int) -> Iterator[tuple[NDArray[Any], float]]:
+    """Yield the pixels of each level, largest first, and how many of them are a cell's side."""
+    px_per_cell: float = side
+    while px_per_cell >= 1:
+        zoom = int(px_per_cell)
+        yield cells.repeat(zoom, axis=0).repeat(zoom, axis=1), px_per_cell
+        px_per_cell /= 2
+    while max(cells.shape[:2]) > TILE_PX:
+        cells = _halved(cells)
+        yield cells, px_per_cell
+        px_per_cell /= 2
+
+
+def _halved(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return the means of two by two cells; NaN only where all four are NaN."""
+    rows, cols = cells.shape[:2]
+    odd = ((0, rows % 2), (0, cols % 2), (0, 0))[: cells.ndim]
+    padded = np.pad(cells, odd, mode="edge")
+    fours = padded.reshape((rows + 1) // 2, 2, (cols + 1) // 2, 2, -1)
+    n_known = (~np.isnan(fours)).sum(axis=(1, 3))
+    total = np.nansum(fours, axis=(1, 3), dtype=np.float64)
+    means = np.divide(total, n_known, out=np.full(total.shape, np.nan), where=n_known > 0)
+    if np.issubdtype(cells.dtype, np.integer):
+        means = np.rint(means)
+    halved: NDArray[Any] = means.astype(cells.dtype)
+    return halved.reshape(*means.shape[:2], *cells.shape[2:])
 
 
 def _ome(map_: ProbabilityMap, cells: NDArray[Any], side: int) -> dict[str, Any]:
@@ -91,7 +121,7 @@ def _ome(map_: ProbabilityMap, cells: NDArray[Any], side: int) -> dict[str, Any]
     metadata: dict[str, Any] = {
         "axes": "YXS" if is_color else "YX",
         # tifffile would draw a random one, and equal maps would give unequal files.
-        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, cells.tobytes().hex())),
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, _identity(map_, cells))),
         "Name": f"IDC probability of {slide}",
         "PhysicalSizeX": cell_x_um / side,
         "PhysicalSizeXUnit": "µm",
@@ -107,3 +137,9 @@ def _ome(map_: ProbabilityMap, cells: NDArray[Any], side: int) -> dict[str, Any]
     if not is_color:
         metadata["Channel"] = {"Name": ["IDC probability"]}
     return metadata
+
+
+def _identity(map_: ProbabilityMap, cells: NDArray[Any]) -> str:
+    """Return what no other file has: two empty slides have the same cells."""
+    slide = json.dumps(map_.attributes.get("slide", {}), sort_keys=True)
+    return slide + hashlib.sha256(cells.tobytes()).hexdigest()

@@ -41,15 +41,19 @@ class DifferenceAreas:
     """Name of what it is compared with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What stands around the picture."""
+
+    title: str
+    subtitle: str
+    figures: Sequence[tuple[str, str]]
+    """Names and values of scores, as they are to be read."""
+    footer: str
+
+
 def write_difference(
-    thumbnail: RgbArray,
-    map_: ProbabilityMap,
-    areas: DifferenceAreas,
-    *,
-    title: str,
-    figures: Sequence[tuple[str, str]],
-    footer: str,
-    path: Path,
+    thumbnail: RgbArray, map_: ProbabilityMap, areas: DifferenceAreas, words: Words, path: Path
 ) -> None:
     """Draw agreement and difference over a grey thumbnail, with the figures beside it.
 
@@ -60,9 +64,7 @@ def write_difference(
     map_ : ProbabilityMap
         Says where the bounds lie and how large a pixel is.
     areas : DifferenceAreas
-    title, footer : str
-    figures : sequence of (name, value)
-        Scores, as they are to be read.
+    words : Words
     path : Path
         The PNG file.
 
@@ -71,64 +73,41 @@ def write_difference(
     StorageError
         Where the file cannot be written.
     """
-    layout = Layout.around(Size(thumbnail.shape[1], thumbnail.shape[0]))
-    page = Page(layout)
-    page.paste(_greyed(thumbnail), layout.image)
-    axes = page.axes(layout.image)
+    page = _page(_greyed(thumbnail), map_, words)
+    axes = page.axes(page.layout.image)
     for color, area_l0, _ in _kinds(areas):
         if area_l0.is_empty:
             continue
-        outline = path_of([to_picture(area_l0, map_, layout.image)])
+        outline = path_of([to_picture(area_l0, map_, page.layout.image)])
         axes.add_patch(PathPatch(outline, facecolor=color, alpha=_FILL_ALPHA, linewidth=0))
         axes.add_patch(PathPatch(outline, fill=False, edgecolor=color, linewidth=1.8))
-    page.header(title, f"{areas.result}  against  {areas.reference}")
-    page.scale_bar(map_)
-    page.footer(footer)
-    page.table(_draw_legend(page, areas) + 24, figures)
+    page.table(_draw_legend(page, areas) + 24, words.figures)
     write_png(page.finish(), path)
 
 
 def write_change(
-    thumbnail: RgbArray,
-    map_: ProbabilityMap,
-    change: FloatArray,
-    *,
-    title: str,
-    subtitle: str,
-    figures: Sequence[tuple[str, str]],
-    footer: str,
-    path: Path,
+    thumbnail: RgbArray, map_: ProbabilityMap, change: FloatArray, words: Words, path: Path
 ) -> None:
     """Draw how the probability changed from one run to another, from -1 to 1, cell by cell.
 
-    Parameters
-    ----------
-    thumbnail : ndarray of uint8, shape (H, W, 3)
-        The scanned bounds of the slide.
-    map_ : ProbabilityMap
-        On whose grid the change is.
-    change : ndarray of float32, shape (rows, cols)
-        New less old; NaN where one of them did not classify, which is left grey.
-    title, subtitle, footer : str
-    figures : sequence of (name, value)
-        Scores, as they are to be read.
-    path : Path
-        The PNG file.
-
-    Raises
-    ------
-    StorageError
-        Where the file cannot be written.
+    Takes and raises what `write_difference` does. `change`, float32 of the map's shape, is new less
+    old; NaN, where one of them did not classify, is left grey.
     """
-    layout = Layout.around(Size(thumbnail.shape[1], thumbnail.shape[0]))
-    page = Page(layout)
-    lookup = CellLookup.of(map_, Size(thumbnail.shape[1], thumbnail.shape[0]))
-    page.paste(over(_greyed(thumbnail), lookup.spread_rgba(_change_rgba(change))), layout.image)
-    page.header(title, subtitle)
-    page.scale_bar(map_)
-    page.footer(footer)
-    page.table(_draw_change_bar(page) + 40, figures)
+    size = Size(thumbnail.shape[1], thumbnail.shape[0])
+    layer = CellLookup.of(map_, size).spread_rgba(_change_rgba(change))
+    page = _page(over(_greyed(thumbnail), layer), map_, words)
+    page.table(_draw_change_bar(page) + 40, words.figures)
     write_png(page.finish(), path)
+
+
+def _page(picture: RgbArray, map_: ProbabilityMap, words: Words) -> Page:
+    """Return a page with the picture of the slide and all that stands around it but the panel."""
+    page = Page(Layout.around(Size(picture.shape[1], picture.shape[0])))
+    page.paste(picture, page.layout.image)
+    page.header(words.title, words.subtitle)
+    page.scale_bar(map_)
+    page.footer(words.footer)
+    return page
 
 
 def _change_rgba(change: FloatArray) -> RgbaArray:

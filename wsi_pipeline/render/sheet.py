@@ -27,7 +27,9 @@ from wsi_pipeline.render.page import FAINT, INK, WARNING
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 MAX_ROWS: Final = 14
-"""Regions in the table, the largest first."""
+"""Regions in the table, the largest first, where the notes leave room for them."""
+FEW_ROWS: Final = 5
+"""Regions in the table however many notes there are."""
 
 _A4_INCH: Final = (11.69, 8.27)
 _DPI: Final = 150
@@ -35,6 +37,9 @@ _COLUMN: Final = 0.655
 """Left edge of the column of words, share of the page."""
 _RIGHT: Final = 0.975
 _LINE: Final = 0.0185
+_WORDS_TOP: Final = 0.632
+_WORDS_END: Final = 0.05
+"""Nothing but the footer stands below."""
 
 
 def write_sheet(
@@ -79,9 +84,10 @@ def write_sheet(
     _draw_slide(figure, thumbnail, map_, regions, blend)
     _draw_plain(figure, thumbnail)
     _draw_histogram(figure, map_, regions.threshold, blend)
-    bottom = _draw_rows(figure, 0.632, "This slide", total_rows(SlideTotals.of(map_, regions)))
-    bottom = _draw_regions_table(figure, bottom - 0.02, regions)
-    _draw_rows(figure, bottom - 0.02, "Notes", notes)
+    bottom = _draw_rows(figure, _WORDS_TOP, "This slide", total_rows(SlideTotals.of(map_, regions)))
+    n_regions = _regions_that_fit(bottom, len(notes))
+    bottom = _draw_regions_table(figure, bottom - _LINE, regions, n_regions)
+    _draw_rows(figure, bottom - _LINE, "Notes", _fitting(notes, bottom - _LINE))
     write_atomic(path, _encode(figure, suffix))
 
 
@@ -116,8 +122,12 @@ def _draw_slide(
     length_mm = nice_length_mm(mm_per_px * width / 5)
     end = length_mm / mm_per_px
     below = height * 1.02
-    axes.plot([0, end], [below, below], color=INK, linewidth=3, clip_on=False)
+    axes.plot(
+        [0, end], [below, below], color=INK, linewidth=3, clip_on=False, solid_capstyle="butt"
+    )
     axes.text(end + width * 0.01, below, length_label(length_mm), size=8, va="center")
+    hatched = "hatched: tissue that was not classified"
+    axes.text(width, below, hatched, size=7, color=FAINT, ha="right", va="center")
 
 
 def _draw_plain(figure: Figure, thumbnail: RgbArray) -> None:
@@ -134,7 +144,12 @@ def _show(axes: Axes, picture: RgbArray) -> None:
 
 
 def _draw_histogram(figure: Figure, map_: ProbabilityMap, threshold: float, blend: Blend) -> None:
-    axes = figure.add_axes((_COLUMN + 0.175, 0.705, 0.145, 0.185))
+    axes = figure.add_axes((_COLUMN + 0.175, 0.715, 0.145, 0.175))
+    ramp = blend.opaque(np.linspace(0, 1, 256, dtype=np.float32)[np.newaxis])
+    # The colors of the whole scale, also where no cell has them.
+    bar = axes.inset_axes((0, -0.23, 1, 0.06))
+    bar.imshow(ramp, extent=(0, 1, 0, 1), aspect="auto")
+    bar.set_axis_off()
     known = map_.values[~np.isnan(map_.values)]
     counts, edges = np.histogram(known, bins=20, range=(0, 1))
     centers = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
@@ -161,8 +176,26 @@ def _draw_rows(figure: Figure, top: float, heading: str, rows: Sequence[tuple[st
     return top - (len(rows) + 1) * _LINE
 
 
-def _draw_regions_table(figure: Figure, top: float, regions: Regions) -> float:
+def _regions_that_fit(bottom: float, n_notes: int) -> int:
+    """Return how many regions leave room for the notes; a few are shown in any case."""
+    # Two gaps, two headings, the names of the columns and the line of what is left out.
+    n_lines = int((bottom - _WORDS_END) / _LINE) - n_notes - 6
+    return max(FEW_ROWS, min(MAX_ROWS, n_lines))
+
+
+def _fitting(notes: Sequence[tuple[str, str]], top: float) -> Sequence[tuple[str, str]]:
+    """Return the notes, or as many as there is room for and how many are left out."""
+    n_lines = int((top - _WORDS_END) / _LINE)
+    if len(notes) <= n_lines:
+        return notes
+    return [*notes[: n_lines - 1], ("", f"{len(notes) - n_lines + 1} more lines in status.json")]
+
+
+def _draw_regions_table(figure: Figure, top: float, regions: Regions, n_rows: int) -> float:
     figure.text(_COLUMN, top, "Regions", size=9, weight="bold", color=INK)
+    if not len(regions):
+        figure.text(_COLUMN, top - _LINE, "none at this threshold", size=8, color=FAINT)
+        return top - 2 * _LINE
     columns = (0.02, 0.11, 0.2, 0.27, 0.32)
     table = [("no.", "area mm²", "perimeter mm", "mean", "max")]
     table += [
@@ -173,13 +206,13 @@ def _draw_regions_table(figure: Figure, top: float, regions: Regions) -> float:
             f"{region.mean_probability:.2f}",
             f"{region.max_probability:.2f}",
         )
-        for region in regions.items[:MAX_ROWS]
+        for region in regions.items[:n_rows]
     ]
     for row, cells in enumerate(table, start=1):
         color = FAINT if row == 1 else INK
         for right, cell in zip(columns, cells, strict=True):
             figure.text(_COLUMN + right, top - row * _LINE, cell, size=8, color=color, ha="right")
-    left_out = len(regions) - MAX_ROWS
+    left_out = len(regions) - n_rows
     if left_out > 0:
         y = top - (len(table) + 1) * _LINE
         figure.text(_COLUMN, y, f"and {left_out} smaller ones", size=8, color=FAINT)

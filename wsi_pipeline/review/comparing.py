@@ -29,7 +29,9 @@ from wsi_pipeline.review.comparison import COLUMNS, Compared, Comparison, Readin
 from wsi_pipeline.review.references import OutlineFile, RunReference, is_run, match_outlines
 
 
-def compare_run(out: Path, reference: Path, folder: Path) -> Comparison:
+def compare_run(
+    out: Path, reference: Path, folder: Path, classes: Sequence[str] = ()
+) -> Comparison:
     """Compare every finished slide of a run and write ``compare.csv``, ``compare.json``, pictures.
 
     Parameters
@@ -41,6 +43,8 @@ def compare_run(out: Path, reference: Path, folder: Path) -> Comparison:
         or a file or folder of outlines, see `match_outlines`.
     folder : Path
         Where the results go.
+    classes : sequence of str
+        Which of the readers' outlines count, see `read_outlines`.
 
     Raises
     ------
@@ -63,7 +67,10 @@ def compare_run(out: Path, reference: Path, folder: Path) -> Comparison:
     else:
         files = match_outlines(reference, [path.name for path in folders])
         compared = [
-            _guarded(path, lambda s: _against_readers(s, files.get(s.slide_id, []), folder))
+            _guarded(
+                path,
+                lambda s: _against_readers(s, files.get(s.slide_id, []), folder, classes),
+            )
             for path in folders
         ]
         comparison = Comparison(str(reference), tuple(compared))
@@ -107,7 +114,9 @@ def _against_run(slide: FinishedSlide, run: RunReference, folder: Path) -> Compa
     return Compared(slide.slide_id, (reading,), problem=problem)
 
 
-def _against_readers(slide: FinishedSlide, files: Sequence[OutlineFile], folder: Path) -> Compared:
+def _against_readers(
+    slide: FinishedSlide, files: Sequence[OutlineFile], folder: Path, classes: Sequence[str]
+) -> Compared:
     if not files:
         return Compared(slide.slide_id, problem="no reference for this slide")
     result = outlines_of(slide.map_, slide.regions, _model_of(slide))
@@ -115,10 +124,11 @@ def _against_readers(slide: FinishedSlide, files: Sequence[OutlineFile], folder:
     problems: list[str] = []
     for file in files:
         try:
-            drawn[file.reader] = read_outlines(file.path, slide.map_)
+            drawn[file.reader] = read_outlines(file.path, slide.map_, classes)
         except StorageError as error:
             problems.append(str(error))
     has_failed = bool(problems)
+    problems += [f"{who}: {what.note}" for who, what in drawn.items() if what.note]
     readings = []
     for reader, outlines in drawn.items():
         reading = Reading(reader, compare_outlines(result, outlines, slide.map_.mpp))
@@ -126,7 +136,9 @@ def _against_readers(slide: FinishedSlide, files: Sequence[OutlineFile], folder:
         name = slide.slide_id if len(files) == 1 else f"{slide.slide_id}_{_file_name(reader)}"
         problems.append(_draw(slide, (result, outlines), reading, folder / f"{name}.png"))
     pairs = {
-        (first, second): compare_outlines(drawn[first], drawn[second], slide.map_.mpp).dice
+        (first, second): Reading(
+            second, compare_outlines(drawn[first], drawn[second], slide.map_.mpp)
+        )
         for first, second in itertools.combinations(drawn, 2)
     }
     words = "; ".join(dict.fromkeys(filter(None, problems)))
@@ -137,7 +149,7 @@ def _draw(
     slide: FinishedSlide, outlines: tuple[Outlines, Outlines], reading: Reading, path: Path
 ) -> str:
     """Draw who called what; return why not, where there is no thumbnail to draw on."""
-    from wsi_pipeline.render.difference import DifferenceAreas, write_difference
+    from wsi_pipeline.render.difference import DifferenceAreas, Words, write_difference
 
     try:
         thumbnail = slide.thumbnail()
@@ -148,10 +160,8 @@ def _draw(
         thumbnail,
         slide.map_,
         DifferenceAreas(*reading.agreement.difference, names[0], names[1]),
-        title=slide.slide_id,
-        figures=_shown_figures(reading),
-        footer=_footer(),
-        path=path,
+        Words(slide.slide_id, "  against  ".join(names), _shown_figures(reading), _footer()),
+        path,
     )
     return ""
 
@@ -159,7 +169,7 @@ def _draw(
 def _draw_change(
     slide: FinishedSlide, outlines: tuple[Outlines, Outlines], reading: Reading, path: Path
 ) -> None:
-    from wsi_pipeline.render.difference import write_change
+    from wsi_pipeline.render.difference import Words, write_change
 
     change = reading.change
     try:
@@ -168,24 +178,18 @@ def _draw_change(
         return  # said by the picture of the regions already
     if change is None:
         return
-    write_change(
-        thumbnail,
-        slide.map_,
-        change.values,
-        title=slide.slide_id,
-        subtitle=f"{outlines[0].source}  less  {outlines[1].source}",
-        figures=[
-            ("Cells compared", str(change.n_cells)),
-            ("Mean change", _figure(change.mean_absolute, ".4f")),
-            ("Largest change", _figure(change.largest_absolute, ".4f")),
-            ("Correlation", _figure(change.correlation, ".4f")),
-            ("Kappa of the calls", _figure(change.kappa, ".3f")),
-            ("Turned IDC", str(change.n_turned_positive)),
-            ("No longer IDC", str(change.n_turned_negative)),
-        ],
-        footer=_footer(),
-        path=path,
-    )
+    figures = [
+        ("Cells compared", str(change.n_cells)),
+        ("Mean change", _figure(change.mean_absolute, ".4f")),
+        ("Largest change", _figure(change.largest_absolute, ".4f")),
+        ("Correlation", _figure(change.correlation, ".4f")),
+        ("Kappa of the calls", _figure(change.kappa, ".3f")),
+        ("Turned IDC", str(change.n_turned_positive)),
+        ("No longer IDC", str(change.n_turned_negative)),
+    ]
+    subtitle = "  less  ".join(item.source for item in outlines)
+    words = Words(slide.slide_id, subtitle, figures, _footer())
+    write_change(thumbnail, slide.map_, change.values, words, path)
 
 
 def _shown_figures(reading: Reading) -> list[tuple[str, str]]:
@@ -257,7 +261,7 @@ def _slide_record(slide: Compared) -> dict[str, Any]:
             for reading in slide.readings
         ],
         "inter_reader": [
-            {"readers": list(readers), "dice": dice} for readers, dice in slide.pairs.items()
+            {"readers": list(readers), **pair.figures()} for readers, pair in slide.pairs.items()
         ],
     }
 

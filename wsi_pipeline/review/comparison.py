@@ -79,8 +79,8 @@ class Compared:
     slide_id: str
     readings: tuple[Reading, ...] = ()
     """One a reference; none where there is none for this slide or something went wrong."""
-    pairs: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Dice between each two readers of the slide, without the run."""
+    pairs: Mapping[tuple[str, str], Reading] = field(default_factory=dict)
+    """Each two readers of the slide against each other, without the run."""
     problem: str = ""
     """What went wrong, in words; the figures hold for what could be compared."""
     has_failed: bool = False
@@ -89,7 +89,7 @@ class Compared:
     @property
     def inter_reader_dice(self) -> float:
         """Mean Dice between the readers; NaN for fewer than two."""
-        return _mean(self.pairs.values())
+        return _mean(pair.agreement.dice for pair in self.pairs.values())
 
     def row(self) -> dict[str, Any]:
         """Return the slide's row of compare.csv, pooled over its readers."""

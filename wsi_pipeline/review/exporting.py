@@ -13,6 +13,7 @@ import numpy as np
 
 import wsi_pipeline
 from wsi_pipeline.archive.finished import FinishedSlide, finished_folders, read_finished
+from wsi_pipeline.archive.rendering import slide_folders
 from wsi_pipeline.errors import ConfigError, WsiPipelineError
 from wsi_pipeline.export import FORMATS, ExportSource, export_to
 from wsi_pipeline.probability.files import storing
@@ -20,6 +21,9 @@ from wsi_pipeline.tissue import QualityFlag
 
 SHEETS: Final = {"sheet": "sheet.png", "sheet-pdf": "sheet.pdf"}
 """The review sheets by format name: pictures, drawn rather than exported."""
+
+REGIONS: Final = frozenset({"geojson", "geojson-gz", "aperio-xml"})
+"""Formats whose files say the same of a slide and stand beside each other."""
 
 FORMAT_NAMES: Final = (*FORMATS, *SHEETS)
 """Everything that `export --to` takes."""
@@ -77,15 +81,27 @@ def export_slides(
         yield from _export_slide(source, format_names, target, threshold, slides_dir)
 
 
+def unfinished_slides(out: Path) -> list[str]:
+    """Return the ids of the slides that have nothing to export: failed, or not done yet.
+
+    Raises
+    ------
+    IncompleteRunError
+        Where the folder is not the output of a run, or no slide of it is finished.
+    """
+    finished = finished_folders(out)
+    return [folder.name for folder in slide_folders(out) if folder not in finished]
+
+
 def _check(format_names: Sequence[str], folder: Path | None, threshold: float | None) -> None:
     unknown = [name for name in format_names if name not in FORMAT_NAMES]
     if unknown:
         raise ConfigError(
             f"no export format is called {unknown[0]!r}", f"There are {', '.join(FORMAT_NAMES)}"
         )
-    if threshold is not None and folder is None and "geojson" in format_names:
+    if threshold is not None and folder is None and not REGIONS.isdisjoint(format_names):
         raise ConfigError(
-            "regions.geojson at another threshold would contradict the run's own figures",
+            "regions at another threshold would contradict the run's own figures",
             "Give another folder with -o, or move the run itself with `render OUT --threshold`",
         )
 
