@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import Box
-from wsi_pipeline.render.page import FAINT, INK, Page
+from wsi_pipeline.render.page import FAINT, INK, Drawing, Page
 from wsi_pipeline.stain.optical_density import MAX_BLUE_TO_GREEN, MAX_RED_TO_GREEN
 from wsi_pipeline.stain.vectors import MAX_EOSIN_RED, StainVectors, Vector
 
@@ -85,7 +84,7 @@ def _draw_limits(page: Page, box: Box) -> None:
     page.text(box.x - 5, box.y + 8, "blue ▴", 8.5, color=FAINT, ha="right")
 
 
-def _draw_vectors(axes: Axes, box: Box, vectors: StainVectors, marker: str) -> None:
+def _draw_vectors(axes: Drawing, box: Box, vectors: StainVectors, marker: str) -> None:
     for stain, vector in (("H", vectors.hematoxylin), ("E", vectors.eosin)):
         if vector[1] <= 0:
             continue  # no density in green: a hue beyond this plot
@@ -97,7 +96,7 @@ def _draw_vectors(axes: Axes, box: Box, vectors: StainVectors, marker: str) -> N
         axes.text(x - box.x + 8, y - box.y + 4, stain, size=9, color=INK, path_effects=halo)
 
 
-def _mark(axes: Axes, x: float, y: float, marker: str, vector: Vector) -> None:
+def _mark(axes: Drawing, x: float, y: float, marker: str, vector: Vector) -> None:
     axes.plot(
         [x],
         [y],

@@ -10,16 +10,18 @@ import numpy as np
 
 from wsi_pipeline.errors import StainError
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.stain.lab import lab_from_rgb
 from wsi_pipeline.stain.macenko import fit_macenko
 from wsi_pipeline.stain.normalizer import StainNormalizer
 from wsi_pipeline.stain.optical_density import (
     MIN_MEAN_OD,
     Rgb,
     StainedPixels,
+    is_foreign,
     optical_density,
     rgb_from_od,
 )
-from wsi_pipeline.stain.reference import LabStatistics, Triple
+from wsi_pipeline.stain.reference import Triple, triple
 from wsi_pipeline.stain.vectors import StainVectors, least_squares_amounts
 
 NAN = float("nan")
@@ -28,6 +30,7 @@ MAX_FOREIGN_SHARE = 0.5
 LONE_EOSIN_RED = 0.3
 LONE_HEMATOXYLIN_RED = 0.6
 """Mean density in red over green below and above which an inseparable slide shows one stain."""
+OTHER_THAN_HE = "immunohistochemistry, fluorescence, another stain, blood or ink"
 MIN_LIGHT = 60
 """A level that a slide in transmitted light exceeds nearly everywhere."""
 
@@ -97,7 +100,7 @@ def examine(stained: StainedPixels, method: str) -> StainHealth:
         share_used=stained.share,
         foreign_share=stained.foreign_share,
         mean_od=float(stained.od.mean()),
-        lab_mean=_lab_mean(stained),
+        lab_mean=triple(lab_from_rgb(stained.rgb).mean(axis=0)),
     )
     try:
         vectors = fit_macenko(stained)
@@ -124,6 +127,8 @@ def unfitted(method: str, pixels: RgbArray, glass_rgb: Rgb, error: StainError) -
         warnings.append("most of the picture is black: fluorescence, or not a slide in light")
     elif len(flat) and float(optical_density(flat, glass_rgb).mean()) < MIN_MEAN_OD:
         warnings.append("the slide is blank or nearly unstained")
+    elif len(flat) and float(is_foreign(optical_density(flat, glass_rgb)).mean()) > 0.5:
+        warnings.append(f"the colors are not of H&E: {OTHER_THAN_HE}")
     return StainHealth(
         requested=method,
         used="none",
@@ -140,7 +145,7 @@ def _doubts(vectors: StainVectors, stained: StainedPixels) -> tuple[str, ...]:
     if stained.foreign_share > MAX_FOREIGN_SHARE:
         doubts.append(
             f"{stained.foreign_share:.0%} of the colored pixels are not of H&E colors: "
-            "immunohistochemistry, another stain, blood or ink"
+            f"{OTHER_THAN_HE}"
         )
     if vectors.missing_stain:
         doubts.append(f"no {vectors.missing_stain} is seen: one stain only, or not H&E")
@@ -166,10 +171,3 @@ def _reconstruction_error(vectors: StainVectors, stained: StainedPixels) -> floa
 def _out_of_gamut(normalizer: StainNormalizer, stained: StainedPixels) -> float:
     values = normalizer.evaluate(stained.rgb)
     return float(((values < -0.5) | (values > 255.5)).any(axis=1).mean())
-
-
-def _lab_mean(stained: StainedPixels) -> Triple | None:
-    try:
-        return LabStatistics.fit(stained.rgb).mean
-    except StainError:
-        return None

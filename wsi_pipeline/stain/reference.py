@@ -51,8 +51,8 @@ class LabStatistics:
         lab = lab_from_rgb(rgb)
         quantiles = np.quantile(lab, np.linspace(0.0, 1.0, N_QUANTILES), axis=0).T
         return cls(
-            _triple(lab.mean(axis=0)),
-            _triple(lab.std(axis=0)),
+            triple(lab.mean(axis=0)),
+            triple(lab.std(axis=0)),
             tuple(tuple(float(value) for value in row) for row in quantiles),
         )
 
@@ -105,7 +105,7 @@ class StainReference:
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Any) -> Self:
         """Read what `to_dict` wrote.
 
         Raises
@@ -113,9 +113,10 @@ class StainReference:
         StainError
             Where something is missing or makes no sense.
         """
-        if data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT:
             raise StainError(
-                f"stain reference has format {data.get('format')!r}, this version reads {FORMAT}",
+                f"stain reference has format {found!r}, this version reads {FORMAT}",
                 "Make the reference again with this version",
             )
         try:
@@ -130,8 +131,8 @@ class StainReference:
     def _parse(cls, data: dict[str, Any]) -> Self:
         red, green, blue = (int(value) for value in data["glass_rgb"])
         lab = LabStatistics(
-            _triple(np.asarray(data["lab_mean"], dtype=np.float64)),
-            _triple(np.asarray(data["lab_std"], dtype=np.float64)),
+            triple(np.asarray(data["lab_mean"], dtype=np.float64)),
+            triple(np.asarray(data["lab_std"], dtype=np.float64)),
             tuple(tuple(float(v) for v in row) for row in data["lab_quantiles"]),
         )
         return cls(
@@ -143,6 +144,7 @@ class StainReference:
         )
 
 
-def _triple(values: NDArray[np.float64]) -> Triple:
+def triple(values: NDArray[np.float64]) -> Triple:
+    """Return an array of three as plain numbers."""
     first, second, third = (float(value) for value in values)
     return (first, second, third)
