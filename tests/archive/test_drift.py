@@ -12,17 +12,27 @@ from PIL import Image
 
 from wsi_pipeline.archive.drift import MIN_SLIDES, drift_table, robust_z, write_drift
 from wsi_pipeline.errors import IncompleteRunError
+from wsi_pipeline.render.drift import MAX_DATES, date_ticks
 
 
-def add_slide(out: Path, name: str, *, mean_od: float | None = 0.4, state: str = "done") -> None:
+def add_slide(
+    out: Path,
+    name: str,
+    *,
+    mean_od: float | None = 0.4,
+    state: str = "done",
+    scan_date: str | None = None,
+) -> None:
     folder = out / "slides" / name
     (folder / "probability.zarr").mkdir(parents=True)
     status = {
         "state": state,
         "vendor": "aperio",
-        "size_l0": [1000, 1000],
-        "mpp": [2.0, 1.0],
-        "tissue_mask": {"area_mm2": 0.5},
+        "scan_date": scan_date,
+        "scan_date_source": scan_date and "aperio.Date",
+        "file": {"mtime_ns": 1_577_934_245 * 10**9},
+        "tissue_mask": {"area_mm2": 0.5, "tissue_share": 0.25},
+        "quality_shares": {"OUT_OF_FOCUS": 0.125},
         "stain": {
             "mean_od": mean_od,
             "lab_mean": [60, 30, -5],
@@ -50,7 +60,35 @@ def test_measures_are_those_of_the_status(tmp_path: Path) -> None:
     (row,) = drift_table(tmp_path)
     assert row.values["tissue_share"] == pytest.approx(0.25)
     assert row.values["hematoxylin_hue"] == pytest.approx(0.625)
-    assert np.isnan(row.values["out_of_focus_share"])
+    assert row.values["out_of_focus_share"] == 0.125
+
+
+def test_a_status_of_an_earlier_version_is_not_measured_not_zero(tmp_path: Path) -> None:
+    add_slide(tmp_path, "one")
+    path = tmp_path / "slides/one/status.json"
+    path.write_text(json.dumps({"state": "done", "vendor": "aperio"}))
+    (row,) = drift_table(tmp_path)
+    assert all(np.isnan(value) for value in row.values.values())
+    assert (row.date, row.date_source) == ("", "")
+
+
+def test_slides_stand_in_the_order_of_their_scans_where_they_state_them(tmp_path: Path) -> None:
+    add_slide(tmp_path, "a", scan_date="2021-05-01")
+    add_slide(tmp_path, "b", scan_date="2009-12-29")
+    add_slide(tmp_path, "c")
+    rows = [(row.slide_id, row.date, row.date_source) for row in drift_table(tmp_path)]
+    assert rows == [
+        ("b", "2009-12-29", "aperio.Date"),
+        ("c", "2020-01-02", "file time"),
+        ("a", "2021-05-01", "aperio.Date"),
+    ]
+
+
+def test_the_dates_along_the_axis_do_not_crowd() -> None:
+    ticks = date_ticks(["aperio"] * 40 + ["leica"] * 2)
+    assert ticks[0] == 0
+    assert len(ticks) <= MAX_DATES
+    assert date_ticks(["aperio"]) == [0]
 
 
 def test_a_small_archive_has_no_outliers(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The overlay's files: size, place of the image, words that must be there."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.geometry import Box, RgbArray
+from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.regions import Regions, find_regions
+from wsi_pipeline.render.blend import Blend, CellLookup, overlay
 from wsi_pipeline.render.overlay import Caption, write_overlay
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
@@ -82,6 +84,21 @@ def test_odd_shapes_of_slides_keep_their_pixels(
     page = _pixels(tmp_path / "overlay.png")
     assert page.shape[0] >= box.bottom
     assert page.shape[1] >= box.right
+
+
+def test_flagged_cells_are_struck_through_only_where_asked(make_map: MakeMap) -> None:
+    plain = make_map()
+    quality = np.zeros(plain.values.shape, np.uint8)
+    quality[-1, 0] = 2
+    flagged = replace(plain, quality=quality)
+    thumbnail = np.full((390, 480, 3), 200, np.uint8)
+    kept, hatched = (overlay(thumbnail, flagged, Blend(hatches_flagged=on)) for on in (False, True))
+    np.testing.assert_array_equal(kept, overlay(thumbnail, plain, Blend()))
+    rows, cols = np.nonzero((hatched != kept).any(axis=-1))
+    lookup = CellLookup.of(flagged, Size(480, 390))
+    assert {(int(lookup.row[y]), int(lookup.col[x])) for y, x in zip(rows, cols, strict=True)} == {
+        (len(quality) - 1, 0)
+    }
 
 
 def test_a_slide_with_nothing_classified_is_drawn(make_map: MakeMap, tmp_path: Path) -> None:

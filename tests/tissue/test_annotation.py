@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from wsi_pipeline.errors import TissueError
-from wsi_pipeline.tissue import TissueMask
+from wsi_pipeline.tissue import Artifacts, TissueMask
 from wsi_pipeline.tissue.annotation import (
     MaskFrame,
     mask_from_geojson,
@@ -28,7 +28,9 @@ FRAME = MaskFrame(origin_l0=(1000.0, 2000.0), downsample=(32.0, 16.0))
 def automatic() -> TissueMask:
     mask = np.zeros((50, 80), dtype=bool)
     mask[10:40, 10:70] = True
-    return TissueMask(mask, UM_PX, "otsu", threshold=0.08, glass_rgb=(240, 240, 240))
+    return TissueMask(
+        mask, UM_PX, "otsu", Artifacts.none(mask.shape), threshold=0.08, glass_rgb=(240, 240, 240)
+    )
 
 
 def box(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
@@ -159,7 +161,7 @@ def test_outlines_are_annotations_that_qupath_reads(automatic: TissueMask) -> No
 
 
 def test_an_empty_mask_has_no_outline() -> None:
-    empty = TissueMask(np.zeros((5, 5), dtype=bool), UM_PX, "otsu")
+    empty = TissueMask(np.zeros((5, 5), dtype=bool), UM_PX, "otsu", Artifacts.none((5, 5)))
     assert mask_to_geojson(empty, FRAME)["features"] == []
 
 
@@ -168,7 +170,7 @@ def test_an_empty_mask_has_no_outline() -> None:
 def test_a_mask_comes_back_from_its_outlines(seed: int, tmp_path_factory: Any) -> None:
     noise = np.random.default_rng(seed).random((60, 90))
     blobs = ndimage.gaussian_filter(noise, 4) > 0.5
-    mask = TissueMask(blobs, UM_PX, "otsu")
+    mask = TissueMask(blobs, UM_PX, "otsu", Artifacts.none(blobs.shape))
     path = tmp_path_factory.mktemp("outline") / "mask.geojson"
     write(path, mask_to_geojson(mask, FRAME))
     back = mask_from_geojson(path, mask, FRAME).mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.archive.finished import finished_folders
-from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
-from wsi_pipeline.outputs import MAP_NAME, read_status
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.archive.measures import NAN, slide_date, slide_measures
+from wsi_pipeline.errors import IncompleteRunError
+from wsi_pipeline.outputs import read_status
 from wsi_pipeline.probability.files import storing, write_atomic
-from wsi_pipeline.tissue import QualityFlag
 
-NAN: Final = math.nan
 OUTLIER_Z: Final = 3.5
 """Robust z-score from which a slide stands apart (Iglewicz & Hoaglin 1993)."""
 MIN_SLIDES: Final = 6
@@ -37,7 +34,7 @@ MEASURES: Final[Mapping[str, tuple[str, float]]] = {
 }
 """What is followed: its name in words, and the deviation below which nothing is worth a name."""
 
-COLUMNS: Final = ("slide_id", "scanner", "file_date", *MEASURES, "outlier")
+COLUMNS: Final = ("slide_id", "scanner", "date", "date_source", *MEASURES, "outlier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,11 @@ class DriftRow:
     slide_id: str
     scanner: str
     """The file's vendor word."""
-    file_date: str
-    """When the file was last changed, ISO date; empty where unknown. Not the date of the scan."""
+    date: str
+    """Day of the scan as the slide states it, else of the file's last change; ISO, empty where
+    neither is known."""
+    date_source: str
+    """The property that states it, or "file time"."""
     values: Mapping[str, float]
     """By the names of `MEASURES`; NaN where not measured."""
     outlier: Mapping[str, float]
@@ -56,7 +56,7 @@ class DriftRow:
 
 
 def drift_table(out: Path) -> list[DriftRow]:
-    """Return every finished slide with its measures, by scanner and date of the file.
+    """Return every finished slide with its measures, by scanner and date.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def drift_table(out: Path) -> list[DriftRow]:
     for folder in finished_folders(out):
         status = read_status(folder)
         if status.get("state") == "done":
-            rows.append((folder.name, status, _values(folder, status)))
+            rows.append((folder.name, status, _values(status)))
     if not rows:
         raise IncompleteRunError(f"{out} holds no slide with tissue", "Run some slides first")
     scores = {
@@ -78,13 +78,13 @@ def drift_table(out: Path) -> list[DriftRow]:
         DriftRow(
             slide_id,
             str(status.get("vendor", "unknown")),
-            _date(status),
+            *slide_date(status),
             values,
             {name: float(z[i]) for name, z in scores.items() if abs(z[i]) >= OUTLIER_Z},
         )
         for i, (slide_id, status, values) in enumerate(rows)
     ]
-    return sorted(table, key=lambda row: (row.scanner, row.file_date, row.slide_id))
+    return sorted(table, key=lambda row: (row.scanner, row.date, row.slide_id))
 
 
 def robust_z(values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
@@ -135,55 +135,22 @@ def write_drift(out: Path, folder: Path) -> list[DriftRow]:
         )
         for name, (words, _) in MEASURES.items()
     ]
-    write_trends(trends, [row.scanner for row in rows], folder / "drift.png")
+    dates = [row.date for row in rows]
+    write_trends(trends, [row.scanner for row in rows], dates, folder / "drift.png")
     return rows
 
 
-def _values(folder: Path, status: Mapping[str, Any]) -> dict[str, float]:
-    stain = status.get("stain") or {}
-    hematoxylin, eosin = (stain.get("vectors") or {}).get("stain_matrix") or (None, None)
-    lab = stain.get("lab_mean") or (NAN,)
-    return {
-        "hematoxylin_hue": _hue(hematoxylin),
-        "eosin_hue": _hue(eosin),
-        "mean_od": _number(stain.get("mean_od")),
-        "lightness": _number(lab[0]),
-        "tissue_share": _tissue_share(status),
-        "out_of_focus_share": _out_of_focus(folder),
+def _values(status: Mapping[str, Any]) -> dict[str, float]:
+    measured = slide_measures(status)
+    hues = {
+        f"{stain}_hue": _ratio(measured[f"{stain}_red"], measured[f"{stain}_green"])
+        for stain in ("hematoxylin", "eosin")
     }
+    return {name: {**measured, **hues}[name] for name in MEASURES}
 
 
-def _hue(vector: Sequence[float] | None) -> float:
-    return NAN if not vector or not vector[1] else float(vector[0] / vector[1])
-
-
-def _number(value: float | None) -> float:
-    return NAN if value is None else float(value)
-
-
-def _tissue_share(status: Mapping[str, Any]) -> float:
-    mask, size, mpp = status.get("tissue_mask"), status.get("size_l0"), status.get("mpp")
-    if not (mask and size and mpp):
-        return NAN
-    return float(mask["area_mm2"] * 1e6 / (size[0] * mpp[0] * size[1] * mpp[1]))
-
-
-def _out_of_focus(folder: Path) -> float:
-    try:
-        map_ = ProbabilityMap.open(folder / MAP_NAME)
-    except WsiPipelineError:
-        return NAN
-    known = ~np.isnan(map_.values)
-    if map_.quality is None or not known.any():
-        return NAN
-    return float(((map_.quality[known] & np.uint8(QualityFlag.OUT_OF_FOCUS)) > 0).mean())
-
-
-def _date(status: Mapping[str, Any]) -> str:
-    mtime_ns = status.get("file", {}).get("mtime_ns")
-    if not mtime_ns:
-        return ""
-    return datetime.datetime.fromtimestamp(mtime_ns / 1e9, datetime.UTC).date().isoformat()
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else NAN
 
 
 def _csv(rows: Sequence[DriftRow]) -> str:
@@ -193,5 +160,6 @@ def _csv(rows: Sequence[DriftRow]) -> str:
     for row in rows:
         values = ["" if math.isnan(row.values[n]) else f"{row.values[n]:.5g}" for n in MEASURES]
         apart = "; ".join(f"{name} (z {z:+.1f})" for name, z in row.outlier.items())
-        writer.writerow([row.slide_id, row.scanner, row.file_date, *values, apart])
+        place = (row.slide_id, row.scanner, row.date, row.date_source)
+        writer.writerow([*place, *values, apart])
     return text.getvalue()

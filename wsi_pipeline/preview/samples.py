@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import Box, RgbArray
-from wsi_pipeline.planning import SlidePlan
+from wsi_pipeline.planning import SlidePlan, pen_flags
 from wsi_pipeline.slides import read_canvas
 from wsi_pipeline.stain.optical_density import optical_density
 from wsi_pipeline.stain.vectors import StainVectors, least_squares_amounts
@@ -47,7 +47,8 @@ def read_samples(plan: SlidePlan) -> PatchSamples:
     grid, reader = plan.grid, plan.source.open_shared()
     rows, cols = np.nonzero(plan.keep)
     n_wanted = min(MAX_LOOKED_AT, len(rows))
-    parts, places, n_lost = [], [], 0
+    parts, places, under_pen, n_lost = [], [], [], 0
+    strokes = pen_flags(plan, patches=True)
     for index in np.linspace(0, len(rows) - 1, n_wanted).astype(int) if n_wanted else ():
         x, y = int(cols[index]) * grid.stride_px, int(rows[index]) * grid.stride_px
         box = Box(x, y, grid.patch_px, grid.patch_px)
@@ -58,10 +59,12 @@ def read_samples(plan: SlidePlan) -> PatchSamples:
             n_lost += 1
             continue
         places.append((x * grid.spacing_um_px, y * grid.spacing_um_px))
+        under_pen.append(strokes[rows[index], cols[index]])
     side = grid.patch_px
     pixels = np.stack(parts) if parts else np.empty((0, side, side, 3), np.uint8)
     corner_um = np.array(places, np.float64).reshape(-1, 2)
-    return PatchSamples(pixels, corner_um, patch_flags(pixels, grid.spacing_um_px), n_lost)
+    flags = patch_flags(pixels, grid.spacing_um_px) | np.array(under_pen, np.uint8)
+    return PatchSamples(pixels, corner_um, flags, n_lost)
 
 
 def choose_shown(

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 import wsi_pipeline
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import StainError, WsiPipelineError
+from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.pipeline import picture_of
 from wsi_pipeline.planning import SlidePlan, SlideSource, fit_stain, plan_slide
@@ -28,13 +27,10 @@ from wsi_pipeline.slides import SlideReader
 from wsi_pipeline.stain import METHODS, StainHealth, StainNormalizer, StainReference
 from wsi_pipeline.stain.optical_density import BLANK_MEAN_OD, optical_density
 from wsi_pipeline.stain.separation import SeparationNormalizer
-from wsi_pipeline.tissue import MaskFrame, TissueMask, mask_to_geojson, morphology
-from wsi_pipeline.tissue.artifacts import find_artifacts
-from wsi_pipeline.tissue.glass import same_color
-from wsi_pipeline.tissue.mask import DEFAULT_PARAMETERS
+from wsi_pipeline.tissue import MaskFrame, TissueMask, mask_to_geojson
 
 if TYPE_CHECKING:  # matplotlib is loaded when there is something to draw
-    from wsi_pipeline.render.preview import Findings, MethodRow, Place, PreviewPage
+    from wsi_pipeline.render.preview import MethodRow, Place, PreviewPage
     from wsi_pipeline.render.stain_plot import StainPlot
 
 BARE_SIDE_PX: Final = 1600
@@ -165,7 +161,7 @@ def full_page(
         cautions=words.cautions(plan, samples, health),
         thumbnail=picture.rgb,
         um_px=picture.um_px,
-        findings=find_artifacts_of(plan),
+        findings=plan.tissue_mask,
         places=_places(plan, samples, shown),
         tables=(
             words.slide_table(reader),
@@ -179,20 +175,6 @@ def full_page(
         stain=_stain_plot(plan, samples, fits, reference),
         footer=_footer(),
     )
-
-
-def find_artifacts_of(plan: SlidePlan) -> Findings:
-    """Return what the mask was made of: tissue, pen, black and debris on the thumbnail."""
-    from wsi_pipeline.render.preview import Findings
-
-    rgb, mask, parameters = plan.thumbnail.rgb, plan.tissue_mask, DEFAULT_PARAMETERS
-    od = optical_density(rgb, mask.glass_rgb).astype(np.float32)
-    od[same_color(rgb, plan.info.background_rgb)] = 0
-    artifacts = find_artifacts(rgb, od, um_px=mask.um_px)
-    mean = od.mean(axis=-1)
-    nearby = ndimage.minimum_filter(mean, morphology.box_px(parameters.closing_um, mask.um_px))
-    grey = (mean - nearby > parameters.faint_texture_od) & ~mask.mask & ~artifacts.any
-    return Findings(mask.mask, artifacts.pen, artifacts.black, grey)
 
 
 def _fit_all(plan: SlidePlan, reference: StainReference) -> Fits:
@@ -256,40 +238,3 @@ def _stained_od(mask: TissueMask, samples: PatchSamples) -> NDArray[np.float64]:
 
 def _footer() -> str:
     return f"wsi_pipeline {wsi_pipeline.__version__}  ·  {datetime.date.today().isoformat()}"
-
-
-def read_reference(path: Path, config: Config, card: ModelCard, folder: Path) -> StainReference:
-    """Return a stain reference from its JSON file, or fitted to a slide or picture and saved.
-
-    Parameters
-    ----------
-    path : Path
-        ``.json`` as a model folder has it; else a slide or picture, whose tissue is measured and
-        written to ``folder/stain_reference.json``.
-    config, card, folder
-        As for `preview_slide`.
-
-    Raises
-    ------
-    StainError
-        Where the file is no reference, or the tissue does not show two stains.
-    SlideError
-        Where the slide cannot be opened or states no µm/px.
-    """
-    if path.suffix.lower() == ".json":
-        try:
-            return StainReference.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise StainError(
-                f"stain reference {path} cannot be read ({error})",
-                "Give a stain_reference.json, a slide or a picture",
-            ) from error
-    source = SlideSource(path.absolute(), config.slide.mpp, None, config.slide.apply_icc)
-    plan = plan_slide(source, config, card)
-    pixels = read_samples(plan).pixels
-    reference = StainReference.fit(pixels, glass_rgb=plan.tissue_mask.glass_rgb, source=path.name)
-    with storing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(reference.to_dict(), indent=2)
-    write_atomic(folder / "stain_reference.json", text.encode())
-    return reference

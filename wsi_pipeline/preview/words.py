@@ -64,9 +64,10 @@ def cautions(plan: SlidePlan, samples: PatchSamples, health: StainHealth | None)
         if share >= ALARMING_FLAG_SHARE
     ]
     mask = plan.tissue_mask
-    for what, share in (("pen", mask.pen_share), ("black fill or pen", mask.black_share)):
-        if share >= ALARMING_ARTIFACT_SHARE:
-            found.append(f"{share:.1%} of the slide is {what}: it is left out, tissue under it too")
+    if mask.pen_share >= ALARMING_ARTIFACT_SHARE:
+        found.append(f"{mask.pen_share:.1%} of the slide is under pen: tissue there is flagged")
+    if mask.black_share >= ALARMING_ARTIFACT_SHARE:
+        found.append(f"{mask.black_share:.1%} of the slide is black fill: it is left out")
     return tuple(dict.fromkeys(found))
 
 

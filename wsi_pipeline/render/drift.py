@@ -21,6 +21,8 @@ SCANNER_COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", 
 """Okabe and Ito's colors; a seventh scanner takes the first again."""
 MAX_NAMES: Final = 12
 """Slides named in one panel, those farthest from the median."""
+MAX_DATES: Final = 6
+"""Dates written along a panel's axis."""
 _SIZE_INCH: Final = (13.0, 9.0)
 _DPI: Final = 120
 
@@ -36,7 +38,9 @@ class Trend:
     """Index and name of the slides that stand apart."""
 
 
-def write_trends(trends: Sequence[Trend], scanners: Sequence[str], path: Path) -> None:
+def write_trends(
+    trends: Sequence[Trend], scanners: Sequence[str], dates: Sequence[str], path: Path
+) -> None:
     """Write one panel a measure, slides from left to right, as a PNG.
 
     Parameters
@@ -44,6 +48,8 @@ def write_trends(trends: Sequence[Trend], scanners: Sequence[str], path: Path) -
     trends : sequence of Trend
     scanners : sequence of str
         Of each slide; gives its color.
+    dates : sequence of str
+        Of each slide; some stand along the axis.
     path : Path
 
     Raises
@@ -57,13 +63,26 @@ def write_trends(trends: Sequence[Trend], scanners: Sequence[str], path: Path) -
     for trend, axes in zip(trends, panels.flat, strict=False):
         _draw(axes, trend, scanners)
     for axes in panels[-1]:
-        axes.set_xlabel("slide, by scanner and date of its file", size=9, color=FAINT)
+        axes.set_xlabel("slide, by scanner and date", size=9, color=FAINT)
+        ticks = date_ticks(scanners)
+        axes.set_xticks(ticks, [dates[tick] or "no date" for tick in ticks])
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=6, frameon=False, fontsize=9)
     figure.suptitle(f"Drift over {len(scanners)} slides", x=0.01, ha="left", size=13, weight="bold")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     write_atomic(path, buffer.getvalue())
+
+
+def date_ticks(scanners: Sequence[str]) -> list[int]:
+    """Return the slides whose dates are written: the first of each scanner and some between."""
+    every = -(-len(scanners) // MAX_DATES)
+    first = [i for i, name in enumerate(scanners) if i == 0 or name != scanners[i - 1]]
+    ticks: list[int] = []
+    for i in sorted({*first, *range(0, len(scanners), every)}):
+        if not ticks or i - ticks[-1] >= every:
+            ticks.append(i)
+    return ticks
 
 
 def _draw(axes: Axes, trend: Trend, scanners: Sequence[str]) -> None:

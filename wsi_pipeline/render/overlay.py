@@ -109,7 +109,7 @@ def draw_overlay(
     page.footer(f"{caption.software}  ·  {caption.date}")
     ground = _mean_tissue_rgb(thumbnail, map_)
     bottom = _draw_color_bar(page, blend, ground, regions.threshold)
-    bottom = _draw_legend(page, bottom + 30, ground)
+    bottom = _draw_legend(page, bottom + 30, ground, blend)
     page.table(bottom + 16, total_rows(SlideTotals.of(map_, regions)))
     return page.finish(), layout.image
 
@@ -121,8 +121,16 @@ def subtitle(map_: ProbabilityMap, caption: Caption, threshold: float) -> str:
         mpp += f" x {map_.mpp.y:.4g}"
     return (
         f"{mpp} µm/px ({caption.mpp_source})  ·  model {caption.model}"
-        f"  ·  threshold {threshold:.3g}"
+        f"  ·  threshold {threshold:.3g}{_estimated_share(map_)}"
     )
+
+
+def _estimated_share(map_: ProbabilityMap) -> str:
+    """Return what a map that was made coarse to fine has to say of itself."""
+    if map_.estimated is None:
+        return ""
+    share = map_.estimated.sum() / max(1, np.isfinite(map_.values).sum())
+    return f"  ·  coarse to fine: {share:.0%} of the cells from neighbors"
 
 
 def total_rows(totals: SlideTotals) -> list[tuple[str, str]]:
@@ -166,17 +174,25 @@ def _draw_color_bar(page: Page, blend: Blend, ground: NDArray[np.uint8], thresho
     return bar.bottom
 
 
-def _draw_legend(page: Page, top: int, ground: NDArray[np.uint8]) -> int:
+def _draw_legend(page: Page, top: int, ground: NDArray[np.uint8], blend: Blend) -> int:
     """Draw samples of what is not a color of the bar; return the y below them."""
-    words = ("IDC region, with its number", "Low probability: slide shows", "Tissue not classified")
-    boxes = [Box(page.layout.panel_x, top + row * 24, 22, 14) for row in range(len(words))]
-    page.rectangle(boxes[0], fill=False, edgecolor=INK)
-    hatch = blending.hatch_sample(Size(boxes[2].width, boxes[2].height))
-    _paste_sample(page, np.zeros_like(hatch), boxes[1], ground)
-    _paste_sample(page, hatch, boxes[2], ground)
-    for box, text in zip(boxes, words, strict=True):
-        page.text(box.right + 8, box.y + 11, text)
-    return top + len(words) * 24
+    size = Size(22, 14)
+    hatch = blending.hatch_sample(size)
+    samples = [
+        ("IDC region, with its number", None),
+        ("Low probability: slide shows", np.zeros_like(hatch)),
+        ("Tissue not classified", hatch),
+    ]
+    if blend.hatches_flagged:
+        samples.append(("Doubtful: focus, pen, fold, blank", blending.flag_sample(size)))
+    for row, (words, layer) in enumerate(samples):
+        box = Box(page.layout.panel_x, top + row * 24, size.width, size.height)
+        if layer is None:
+            page.rectangle(box, fill=False, edgecolor=INK)
+        else:
+            _paste_sample(page, layer, box, ground)
+        page.text(box.right + 8, box.y + 11, words)
+    return top + len(samples) * 24
 
 
 def _paste_sample(

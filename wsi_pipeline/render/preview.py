@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -17,9 +16,10 @@ from skimage.measure import find_contours
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import BoolMask, Box, RgbArray, Size
-from wsi_pipeline.render.page import FAINT, INK, WARNING, Layout, Page
+from wsi_pipeline.render.page import FAINT, INK, WARNING, Drawing, Layout, Page
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 from wsi_pipeline.render.stain_plot import StainPlot, draw_stain_plot, plot_height
+from wsi_pipeline.tissue import Artifacts, TissueMask
 
 TISSUE: Final = "#00735c"
 PEN: Final = "#d01c8b"
@@ -39,16 +39,6 @@ _ROW_PX: Final = 19
 _VERDICT_CHARS: Final = 205
 _NOTE_CHARS: Final = 31
 _FILL_ALPHA: Final = 0.62
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Findings:
-    """What was found on the scanned bounds, each bool of one shape, at any resolution."""
-
-    tissue: BoolMask
-    pen: BoolMask
-    black: BoolMask
-    debris: BoolMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +78,8 @@ class PreviewPage:
     thumbnail: RgbArray
     um_px: float | None
     """Of the thumbnail; None where the slide's resolution is unknown."""
-    findings: Findings | None
+    findings: TissueMask | None
+    """What was found on the scanned bounds, at any resolution; None where nothing could be."""
     places: tuple[Place, ...]
     tables: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     """Headings, each with names and values."""
@@ -161,7 +152,7 @@ def _draw_slide(sheet: Page, page: PreviewPage, image: Box) -> None:
     )
     pixels = np.asarray(shown).copy()
     if page.findings is not None:
-        for mask, color in _tints(page.findings):
+        for mask, color in _tints(page.findings.artifacts):
             inside = _resized(mask, image)
             rgb = np.array(_rgb(color))
             pixels[inside] = (rgb * _FILL_ALPHA + pixels[inside] * (1 - _FILL_ALPHA)).astype(
@@ -170,7 +161,7 @@ def _draw_slide(sheet: Page, page: PreviewPage, image: Box) -> None:
     sheet.paste(pixels, image)
     axes = sheet.axes(image)
     if page.findings is not None:
-        _draw_outline(axes, page.findings.tissue, image)
+        _draw_outline(axes, page.findings.mask, image)
     for place in page.places if page.um_px else ():
         _draw_place(axes, image, place, image.width / (page.thumbnail.shape[1] * page.um_px))
     _draw_scale_and_legend(sheet, page, image)
@@ -181,8 +172,8 @@ def _filter(page: PreviewPage, image: Box) -> Image.Resampling:
     return Image.Resampling.BICUBIC if enlarged else Image.Resampling.BOX
 
 
-def _tints(findings: Findings) -> tuple[tuple[BoolMask, str], ...]:
-    return ((findings.debris, DEBRIS), (findings.black, BLACK), (findings.pen, PEN))
+def _tints(found: Artifacts) -> tuple[tuple[BoolMask, str], ...]:
+    return ((found.debris, DEBRIS), (found.black, BLACK), (found.pen, PEN))
 
 
 def _resized(mask: BoolMask, image: Box) -> NDArray[np.bool_]:
@@ -197,7 +188,7 @@ def _rgb(color: str) -> tuple[int, int, int]:
     return (red, green, blue)
 
 
-def _draw_outline(axes: Axes, tissue: BoolMask, image: Box) -> None:
+def _draw_outline(axes: Drawing, tissue: BoolMask, image: Box) -> None:
     zoom = (image.width / tissue.shape[1], image.height / tissue.shape[0])
     for ring in find_contours(np.pad(tissue, 1).astype(np.float32), 0.5):
         # Padding moved the mask by one px; a contour counts from centers of px.
@@ -206,7 +197,7 @@ def _draw_outline(axes: Axes, tissue: BoolMask, image: Box) -> None:
         axes.plot(x, y, color=TISSUE, linewidth=1.1)
 
 
-def _draw_place(axes: Axes, image: Box, place: Place, px_per_um: float) -> None:
+def _draw_place(axes: Drawing, image: Box, place: Place, px_per_um: float) -> None:
     side = max(4.0, place.side_um * px_per_um)
     x, y = place.x_um * px_per_um, place.y_um * px_per_um
     strokes = ((INK, 1.5), ("white", 3.2)) if place.letter else ((FLAG, 1.1),)
@@ -240,10 +231,10 @@ def _draw_scale_and_legend(sheet: Page, page: PreviewPage, image: Box) -> None:
     x = image.x
     flagged = any(not place.letter for place in page.places)
     kinds = (
-        ("outline", TISSUE, "tissue", page.findings.tissue.any()),
-        ("fill", PEN, "pen", page.findings.pen.any()),
-        ("fill", BLACK, "black", page.findings.black.any()),
-        ("fill", DEBRIS, "grey debris", page.findings.debris.any()),
+        ("outline", TISSUE, "tissue", page.findings.mask.any()),
+        ("fill", PEN, "pen", page.findings.artifacts.pen.any()),
+        ("fill", BLACK, "black fill", page.findings.artifacts.black.any()),
+        ("fill", DEBRIS, "debris", page.findings.artifacts.debris.any()),
         ("outline", FLAG, "flagged patch", flagged),
     )
     for kind, color, words, is_there in kinds:

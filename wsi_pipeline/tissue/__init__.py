@@ -7,11 +7,13 @@ from wsi_pipeline.tissue.annotation import (
     mask_to_geojson,
 )
 from wsi_pipeline.tissue.area import area_fraction
+from wsi_pipeline.tissue.artifacts import Artifacts
 from wsi_pipeline.tissue.glass import estimate_glass
 from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
 from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
 
 __all__ = [
+    "Artifacts",
     "MaskFrame",
     "QualityFlag",
     "TissueMask",

@@ -1,4 +1,4 @@
-"""What lies on a slide and is no tissue: pen strokes, black pen, black scanner fill.
+"""What lies on a slide and is no tissue: pen strokes and black scanner fill.
 
 The rules are narrow on purpose: to keep a pen stroke costs a few cells for a pathologist to wave
 off, to lose tumor under a rule for pens is not to be mended. Surgical ink on a margin has the
@@ -14,44 +14,105 @@ import numpy as np
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
 from wsi_pipeline.tissue import morphology
 
-MIN_STROKE_UM = 250.0
-"""Narrowest pen stroke; a fiber-tip pen draws 500 to 2000 µm, ink on a margin is below 200."""
-MIN_PEN_UM2 = 250_000.0
-"""Smallest pen mark: half a millimeter square."""
-MIN_BLACK_UM2 = 1_000_000.0
-"""Smallest black area away from the picture's edge that is fill or pen rather than ink: 1 mm²."""
+MIN_STROKE_UM = 150.0
+"""Narrowest stroke of a colored pen; a fiber tip draws 300 to 2000 µm. No patch of colored ink on
+the margins of 25 whole-mount slides holds a disc of 100 µm, if its gaps are not closed."""
+MIN_BLACK_STROKE_UM = 200.0
+"""Narrowest black stroke: black ink on margins comes in clumps of up to 150 µm."""
+MIN_PEN_UM2 = 100_000.0
+"""Smallest pen mark: a dot of 350 µm."""
+PEN_REACH_UM = 5000.0
+"""How far from a certain part of a stroke its paler or overlaid parts are looked for."""
+GRAIN_UM = 16.0
+"""Size of nuclei and fibers that show through ink."""
+RIM_UM = 40.0
+"""Width of the blurred rim of a stroke, whose color is that of neither ink nor glass."""
 _BLACK_LEVEL = 40
 _STRONG_OD = 0.35
+_INKED_OD = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Artifacts:
-    """Places that are not tissue, each bool of the thumbnail's shape."""
+    """What is no tissue, each bool of the thumbnail's shape."""
 
     pen: BoolMask
-    """Red, green or blue strokes."""
+    """Red, green, blue or black strokes, over glass and over tissue."""
     black: BoolMask
-    """Black scanner fill, black borders, black pen."""
+    """Black scanner fill, black borders."""
+    debris: BoolMask
+    """Grey things left out: dust, hair, scratches, bubbles, coverslip edges."""
 
-    @property
-    def any(self) -> BoolMask:
-        """All of them."""
-        return self.pen | self.black
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Artifacts:
+        """Return that nothing was found on a picture of the shape."""
+        return cls(*(np.zeros(shape, dtype=bool) for _ in range(3)))
 
 
-def find_artifacts(thumbnail: RgbArray, od: FloatArray, *, um_px: tuple[float, float]) -> Artifacts:
-    """Find pen marks and black areas.
+def find_black(thumbnail: RgbArray, um_px: tuple[float, float]) -> BoolMask:
+    """Return black scanner fill: black that is wide, or a whole line, and touches the edge.
 
     Parameters
     ----------
     thumbnail : ndarray of uint8, shape (H, W, 3)
         The slide at about 16 µm/px.
-    od : ndarray of float32, shape (H, W, 3)
-        Its natural-log optical density against glass.
     um_px : tuple of float
-        Resolution along (x, y), µm/px.
+        Its resolution along (x, y), µm/px.
     """
-    return Artifacts(_pen(od, um_px), _black(thumbnail, um_px))
+    black = is_black(thumbnail)
+    if not black.any():
+        return black
+    wide = morphology.open_strands(black, MIN_BLACK_STROKE_UM / 2, um_px)
+    border = morphology.parts_on_edge(black)
+    return border & (morphology.parts_touching(border, wide) | _edge_lines(black))
+
+
+def find_pen(od: FloatArray, fill: BoolMask, um_px: tuple[float, float]) -> BoolMask:
+    """Return the strokes of red, green, blue and black pens.
+
+    Parameters
+    ----------
+    od : ndarray of float32, shape (H, W, 3)
+        The slide's natural-log optical density against glass at about 16 µm/px.
+    fill : ndarray of bool, shape (H, W)
+        From `find_black`: no pen, though as black.
+    um_px : tuple of float
+        Its resolution along (x, y), µm/px.
+
+    Notes
+    -----
+    A stroke is what has the color of ink beyond doubt and is as wide as a pen; paler ends and
+    parts over tissue, whose mixed colors alone prove nothing, belong to it where they continue it.
+    """
+    red, green, blue = od[..., 0], od[..., 1], od[..., 2]
+    inks = (
+        (green_or_blue_ink(red, green, blue), _perhaps_green_or_blue, MIN_STROKE_UM),
+        (red_ink(red, green, blue), _perhaps_red, MIN_STROKE_UM),
+        (black_ink(red, green, blue) & ~fill, _perhaps_black, MIN_BLACK_STROKE_UM),
+    )
+    pen = np.zeros(od.shape[:2], dtype=bool)
+    for certain, perhaps, width_um in inks:
+        core = morphology.open_round(certain, width_um / 2, um_px)
+        core = morphology.drop_small(core, MIN_PEN_UM2, um_px)
+        if core.any():
+            continued = certain | perhaps(red, green, blue)
+            # Nuclei under a stroke pierce it with pixels of another color.
+            continued = morphology.close_gaps(continued, GRAIN_UM, um_px)
+            continued &= morphology.grow(core, PEN_REACH_UM, um_px)
+            continued = morphology.open_round(continued, MIN_STROKE_UM / 2, um_px)
+            pen |= morphology.parts_touching(continued | core, core)
+    if not pen.any():
+        return pen
+    inked = np.maximum(np.maximum(red, green), blue) > _INKED_OD
+    return (pen | (morphology.grow(pen, RIM_UM, um_px) & inked)) & ~fill
+
+
+def under_pen(tissue: BoolMask, pen: BoolMask, um_px: tuple[float, float]) -> BoolMask:
+    """Return the part of the strokes that was drawn over tissue: tissue lies on both sides."""
+    if not pen.any():
+        return pen
+    reach_um = 1.5 * morphology.inner_radius_um(pen, um_px)
+    return pen & morphology.close_gaps(tissue & ~pen, reach_um, um_px)
 
 
 def pen_colored(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
@@ -64,15 +125,36 @@ def pen_colored(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMas
 
     Notes
     -----
-    Hematoxylin, eosin and hemoglobin all absorb green at least about as much as red. Green and
-    blue inks absorb red most. A red ink absorbs blue as much as green and leaves red alone; eosin
-    leaves blue alone too, and clotted blood absorbs red at least a sixth as much as green. Of
-    41,777 labelled patches of 205 patients, four pass with a quarter of their area: all pen.
+    Of 41,777 labelled patches of 205 patients, four pass with a quarter of their area: all pen.
+    """
+    return green_or_blue_ink(red, green, blue) | red_ink(red, green, blue)
+
+
+def green_or_blue_ink(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    """Return True where red is absorbed most: hematoxylin, eosin and hemoglobin absorb green.
+
+    A blue ink over pink tissue absorbs both alike, but blue far less than any hematoxylin.
     """
     strong = np.maximum(np.maximum(red, green), blue) > _STRONG_OD
-    green_or_blue_pen = (red - green > 0.25) & (red > 1.25 * green)
-    red_pen = (blue > 0.85 * green) & (green > 8.0 * red) & (green > 0.7)
-    return np.asarray(strong & (green_or_blue_pen | red_pen), dtype=bool)
+    over_glass = strong & (red - green > 0.25) & (red > 1.25 * green)
+    over_stain = (red > 0.8) & (blue < 0.35 * red) & (green < 1.1 * red)
+    return np.asarray(over_glass | over_stain, dtype=bool)
+
+
+def red_ink(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    """Return True where blue is absorbed as much as green, and red not at all.
+
+    Eosin leaves blue alone too, and clotted blood absorbs red at least a sixth as much as green,
+    but is never as dense as ink with tissue under it.
+    """
+    over_glass = (blue > 0.85 * green) & (green > 8.0 * red) & (green > 0.7)
+    over_stain = (blue > 0.75 * green) & (green > 4.0 * red) & (green > 2.0)
+    return np.asarray(over_glass | over_stain, dtype=bool)
+
+
+def black_ink(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    """Return True where all colors are absorbed alike, and more than half of the light."""
+    return _neutral(red, green, blue, min_od=0.9, max_tint=0.25)
 
 
 def is_black(rgb: RgbArray) -> BoolMask:
@@ -83,25 +165,27 @@ def is_black(rgb: RgbArray) -> BoolMask:
     )
 
 
-def _pen(od: FloatArray, um_px: tuple[float, float]) -> BoolMask:
-    colored = pen_colored(od[..., 0], od[..., 1], od[..., 2])
-    if not colored.any():
-        return colored
-    stroke = morphology.open_strands(colored, MIN_STROKE_UM / 2, um_px)
-    stroke = morphology.drop_small(stroke, MIN_PEN_UM2, um_px)
-    # The pale rim of a stroke and the gaps a dry pen leaves belong to it.
-    near = morphology.grow(stroke, MIN_STROKE_UM, um_px)
-    return (colored & near) | stroke
+def _perhaps_green_or_blue(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    strong = np.maximum(red, blue) > _STRONG_OD / 2
+    return np.asarray(strong & (red - green > 0.08) & (red > 1.06 * green), dtype=bool)
 
 
-def _black(thumbnail: RgbArray, um_px: tuple[float, float]) -> BoolMask:
-    black = is_black(thumbnail)
-    if not black.any():
-        return black
-    wide = morphology.open_strands(black, MIN_STROKE_UM / 2, um_px)
-    border = morphology.parts_on_edge(black)
-    border &= morphology.parts_touching(border, wide) | _edge_lines(black)
-    return border | morphology.drop_small(wide, MIN_BLACK_UM2, um_px)
+def _perhaps_red(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    return np.asarray((blue > 0.7 * green) & (green > 3.0 * red) & (green > 0.3), dtype=bool)
+
+
+def _perhaps_black(red: FloatArray, green: FloatArray, blue: FloatArray) -> BoolMask:
+    return _neutral(red, green, blue, min_od=0.5, max_tint=0.4)
+
+
+def _neutral(
+    red: FloatArray, green: FloatArray, blue: FloatArray, *, min_od: float, max_tint: float
+) -> BoolMask:
+    densest = np.maximum(np.maximum(red, green), blue)
+    palest = np.minimum(np.minimum(red, green), blue)
+    # Nearly nothing of the light is left above a density of 3: its tint is noise.
+    alike = (densest - palest < max_tint * densest) | (palest > 2.0)
+    return np.asarray((palest > min_od) & alike, dtype=bool)
 
 
 def _edge_lines(black: BoolMask) -> BoolMask:

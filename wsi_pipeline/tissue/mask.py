@@ -4,7 +4,8 @@ Tissue is told from everything else by *color in optical density*: stains absorb
 unequally, while glass, dust, hair, scratches, bubbles and coverslip edges only dim them all.
 Strongly colored pixels are the core of the mask. Fat, whose membranes hardly stain, is faint or
 grey but forms a lace some hundred µm wide that hangs on the core: it is kept by its texture. A
-hair is grey too, but thin; a smudge is wide, but smooth; dust is neither next to tissue nor large.
+hair is grey too, but thin; a smudge is wide, but smooth; dust is neither next to tissue nor large;
+the edge of a slide or coverslip is all these, but hardly anything about it has a stain's hue.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from wsi_pipeline.errors import ConfigError, TissueError
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
 from wsi_pipeline.tissue import morphology
-from wsi_pipeline.tissue.artifacts import Artifacts, find_artifacts, is_black
+from wsi_pipeline.tissue.artifacts import Artifacts, find_black, find_pen, is_black, under_pen
 from wsi_pipeline.tissue.glass import estimate_glass, same_color
 
 TARGET_UM_PX = 16.0
 """µm/px to make the thumbnail at: fat membranes (a few µm thick around cells of 50 to 100 µm) still
 show as texture after averaging, and a slide of 24 x 60 mm is no more than 6 Mpx."""
 COARSEST_UM_PX = 100.0
+_BRIGHTEST_OD = -0.02  # the lumens of fat, lenses of a kind, are this much brighter than glass
+_MIN_GREEN = 0.97  # of the largest density; the yellow of a slide's ground edge has 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ class TissueParameters:
     """Half the width below which a faint strand is a hair or a scratch."""
     reach_um: float = 1500.0
     """How far from colored tissue faint tissue may lie."""
+    min_hued_share: float = 0.2
+    """Share of the faint pixels within that reach which have a stain's hue; grey dirt has none."""
+    margin_um: float = 16.0
+    """Width of the strip of plain glass that bridging gaps leaves along the rim; it is trimmed."""
     min_tissue_um2: float = 10_000.0
     """Smaller parts are specks."""
     max_hole_um2: float = 50_000.0
@@ -78,23 +86,38 @@ class TissueMask:
     """Resolution along (x, y), µm per mask px."""
     method: str
     """"otsu" from the slide's own colors, or "geojson" or "png" for a user's mask."""
+    artifacts: Artifacts
+    """What else lies on the slide, each of the mask's shape."""
     threshold: float = float("nan")
     """Color density from which a pixel is tissue by itself; NaN for a user's mask."""
     glass_rgb: tuple[int, int, int] = (255, 255, 255)
     """Color of empty glass that densities refer to."""
-    pen_share: float = 0.0
-    """Pen marks, share of the picture's area."""
-    black_share: float = 0.0
-    """Black scanner fill and black pen, share of the picture's area."""
-    debris_share: float = 0.0
-    """Grey things left out (dust, hair, scratches, bubbles, coverslip edges), share of the area."""
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_ or self.mask.size == 0:
             raise ValueError(
                 f"a mask must be bool (H, W), received {self.mask.dtype} {self.mask.shape}"
             )
+        if self.artifacts.pen.shape != self.mask.shape:
+            raise ValueError(
+                f"artifacts {self.artifacts.pen.shape} do not fit a mask {self.mask.shape}"
+            )
         self.mask.flags.writeable = False
+
+    @property
+    def pen_share(self) -> float:
+        """Pen marks, share of the picture's area."""
+        return float(self.artifacts.pen.mean())
+
+    @property
+    def black_share(self) -> float:
+        """Black scanner fill, share of the picture's area."""
+        return float(self.artifacts.black.mean())
+
+    @property
+    def debris_share(self) -> float:
+        """Grey things left out (dust, hair, bubbles, coverslip edges), share of the area."""
+        return float(self.artifacts.debris.mean())
 
     @property
     def tissue_share(self) -> float:
@@ -118,6 +141,8 @@ class _Evidence:
 
     color: FloatArray
     """Spread of the optical density over the channels."""
+    hued: BoolMask
+    """Faintly colored or more, and in the hue of a stain: both absorb green most."""
     texture: FloatArray
     """Mean optical density above the brightest place nearby."""
     dark: BoolMask
@@ -166,20 +191,22 @@ def segment_tissue(
         )
     glass_rgb = estimate_glass(thumbnail, background_rgb)
     od = _optical_density(thumbnail, glass_rgb, background_rgb)
-    artifacts = find_artifacts(thumbnail, od, um_px=um_px)
+    black = find_black(thumbnail, um_px)
+    pen = find_pen(od, black, um_px)
+    foreign = pen | black
     evidence = _evidence(thumbnail, od, um_px, parameters)
-    threshold = _guarded_otsu(evidence.color[~artifacts.any], parameters)
-    mask = _grow_from_core(evidence, artifacts, threshold, um_px, parameters)
-    grey = (evidence.texture > parameters.faint_texture_od) & ~mask & ~artifacts.any
+    threshold = _guarded_otsu(evidence.color[~foreign], parameters)
+    mask = _grow_from_core(evidence, foreign, threshold, um_px, parameters)
+    debris = (evidence.texture > parameters.faint_texture_od) & ~mask & ~foreign
+    # Tissue under a stroke is tissue: its cells are classified, and flagged.
+    mask |= under_pen(mask, pen, um_px)
     return TissueMask(
         mask,
         um_px,
-        method="otsu",
+        "otsu",
+        Artifacts(pen, black, debris),
         threshold=threshold,
         glass_rgb=glass_rgb,
-        pen_share=float(artifacts.pen.mean()),
-        black_share=float(artifacts.black.mean()),
-        debris_share=float(grey.mean()),
     )
 
 
@@ -200,13 +227,15 @@ def _evidence(
     # Reductions over an axis of three are slow in numpy; a slide's thumbnail has millions of px.
     densest = np.maximum(np.maximum(red, green), blue)
     color = densest - np.minimum(np.minimum(red, green), blue)
+    hued = (color > parameters.faint_color_od) & (green > _MIN_GREEN * densest)
     dark = is_black(thumbnail)
     color[dark] = 0.0  # the logarithm of nearly nothing: any tint is noise
     mean = (red + green + blue) / np.float32(3)
     brightest = morphology.box_filter(
         mean, morphology.box_px(parameters.closing_um, um_px), np.minimum
     )
-    return _Evidence(color, mean - brightest, dark)
+    # Fill whiter than glass must not make all glass beside it look dark.
+    return _Evidence(color, hued, mean - np.maximum(brightest, _BRIGHTEST_OD), dark)
 
 
 def _guarded_otsu(color: NDArray[np.float32], parameters: TissueParameters) -> float:
@@ -218,25 +247,41 @@ def _guarded_otsu(color: NDArray[np.float32], parameters: TissueParameters) -> f
 
 def _grow_from_core(
     evidence: _Evidence,
-    artifacts: Artifacts,
+    foreign: BoolMask,
     threshold: float,
     um_px: tuple[float, float],
     parameters: TissueParameters,
 ) -> BoolMask:
     core = morphology.drop_small(
-        (evidence.color >= threshold) & ~artifacts.any, parameters.min_tissue_um2 / 10, um_px
+        (evidence.color >= threshold) & ~foreign, parameters.min_tissue_um2 / 10, um_px
     )
     if not core.any():
         return core
     faint = (evidence.color > parameters.faint_color_od) | evidence.dark
     faint |= evidence.texture > parameters.faint_texture_od
-    lace = morphology.close_gaps((core | faint) & ~artifacts.any, parameters.closing_um, um_px)
+    seen = (core | faint) & ~foreign
+    lace = morphology.close_gaps(seen, parameters.closing_um, um_px)
     wide = morphology.open_strands(lace, parameters.min_width_um, um_px)
     # Opening cuts the corners of fat, so they are taken back; the stubs of hairs are not.
     lace &= morphology.grow(wide, parameters.min_width_um, um_px)
     lace = morphology.open_strands(lace, parameters.min_width_um / 3, um_px)
     near = morphology.grow(core, parameters.reach_um, um_px)
+    near &= _has_hue(evidence.hued & ~foreign, seen, um_px, parameters)
     solid = morphology.close_gaps(core, parameters.closing_um, um_px)
-    mask = morphology.parts_touching(solid | (lace & near), core)
-    mask = morphology.drop_small(mask & ~artifacts.any, parameters.min_tissue_um2, um_px)
-    return morphology.fill_small_holes(mask, parameters.max_hole_um2, um_px) & ~artifacts.any
+    mask = morphology.parts_touching(solid | (lace & near), core) & ~foreign
+    mask &= ~morphology.flood(~mask, ~seen, parameters.margin_um, um_px)
+    mask = morphology.open_strands(mask, parameters.margin_um, um_px)
+    mask = morphology.drop_small(mask, parameters.min_tissue_um2, um_px)
+    return morphology.fill_small_holes(mask, parameters.max_hole_um2, um_px) & ~foreign
+
+
+def _has_hue(
+    hued: BoolMask, seen: BoolMask, um_px: tuple[float, float], parameters: TissueParameters
+) -> BoolMask:
+    """Return True where enough of what is seen within reach has the hue of a stain."""
+    size = morphology.box_px(parameters.reach_um, um_px)
+    of_hue, of_all = (
+        ndimage.uniform_filter(layer.astype(np.float32), size, mode="constant")
+        for layer in (hued, seen)
+    )
+    return np.asarray(of_hue >= parameters.min_hued_share * of_all, dtype=bool)

@@ -32,9 +32,37 @@ def open_strands(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -
     return crop_rim(_dilate(_erode(wide, size), size), size)
 
 
+def open_round(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
+    """Return the mask without what holds no disc of the radius, whatever its direction."""
+    if not open_strands(mask, radius_um / 2, um_px).any():  # cheap: such a disc holds that square
+        return np.zeros_like(mask)
+    if mask.all():  # no outside to be far from
+        return mask.copy()
+    rows, cols = (round(radius_um / side_um) + 1 for side_um in um_px[::-1])
+    wide = np.pad(mask, ((rows, rows), (cols, cols)), mode="edge")
+    center = _depth_um(wide, um_px) >= radius_um
+    opened = _depth_um(~center, um_px) < radius_um if center.any() else center
+    return opened[rows:-rows, cols:-cols] & mask
+
+
+def inner_radius_um(mask: BoolMask, um_px: tuple[float, float]) -> float:
+    """Return the radius of the largest disc that the mask holds, µm."""
+    return float(_depth_um(np.pad(mask, 1), um_px).max())
+
+
 def grow(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask grown by the radius along each axis."""
     return _dilate(mask, box_px(radius_um, um_px))
+
+
+def flood(
+    mask: BoolMask, ground: BoolMask, reach_um: float, um_px: tuple[float, float]
+) -> BoolMask:
+    """Return the mask grown over the ground alone, as far as the reach (4 neighbors)."""
+    steps = round(reach_um / min(um_px))
+    if steps == 0:
+        return mask.copy()
+    return np.asarray(ndimage.binary_dilation(mask, iterations=steps, mask=ground | mask), bool)
 
 
 def drop_small(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
@@ -114,6 +142,11 @@ def crop_rim(wide: BoolMask, size: tuple[int, int]) -> BoolMask:
     """Undo a padding by half the rectangle's sides."""
     y, x = (side // 2 for side in size)
     return wide[y : wide.shape[0] - y, x : wide.shape[1] - x]
+
+
+def _depth_um(mask: BoolMask, um_px: tuple[float, float]) -> NDArray[np.float64]:
+    """Return how far each pixel of the mask lies from the nearest outside it, centers apart."""
+    return np.asarray(ndimage.distance_transform_edt(mask, sampling=um_px[::-1]), np.float64)
 
 
 def _dilate(mask: BoolMask, size: tuple[int, int]) -> BoolMask:

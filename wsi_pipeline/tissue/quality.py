@@ -22,6 +22,8 @@ class QualityFlag(IntFlag):
 
     OUT_OF_FOCUS = 1
     PEN = 2
+    """Ink by its color; or, set by the planner of the slide, under a stroke that the overview
+    shows: black ink, and ink over dense stain, cannot be told by a patch alone."""
     FOLD = 4
     BLANK = 8
     SATURATED = 16
