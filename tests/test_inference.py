@@ -56,6 +56,23 @@ def test_a_cell_is_the_mean_of_the_patches_that_cover_it() -> None:
     assert np.isnan(cells[3]).all()
 
 
+@pytest.mark.parametrize(("stride", "side"), [(25, 7), (10, 12), (5, 14)])
+def test_averaging_equals_a_loop_over_every_patch_and_cell(stride: int, side: int) -> None:
+    grid = grid_of(side, stride)
+    rng = np.random.default_rng(stride)
+    patches = rng.random(grid.patch_shape).astype(np.float32)
+    patches[rng.random(grid.patch_shape) < 0.4] = np.nan
+    cells = cells_from_patches(patches, grid)
+    k = 50 // stride
+    for row, col in np.ndindex(grid.shape):
+        covering = patches[max(0, row - k + 1) : row + 1, max(0, col - k + 1) : col + 1]
+        known = covering[~np.isnan(covering)].astype(np.float64)
+        if known.size:
+            assert cells[row, col] == pytest.approx(known.mean(), rel=1e-6)
+        else:
+            assert np.isnan(cells[row, col])
+
+
 def test_flags_of_overlapping_patches_are_joined() -> None:
     flags = np.zeros((3, 3), np.uint8)
     flags[0, 0], flags[1, 1] = 1, 4

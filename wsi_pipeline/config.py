@@ -56,13 +56,21 @@ class TilingSection(Section):
     stride_px: Annotated[int, Field(gt=0)] | None = None
     """Step between patches at the model's µm/px; a divisor of the patch side. Default: the patch
     side (no overlap)."""
+    coarse_step: Annotated[int, Field(ge=2, le=8)] | None = None
+    """Coarse to fine: classify every n-th patch along both axes, and the others only near what may
+    be tumor. Default: every patch."""
+    refine_above: Share = 0.2
+    """Patches beside one of at least this probability are classified too."""
 
 
 class StainSection(Section):
     """Stain normalization."""
 
-    method: Literal["none", "reinhard", "macenko", "vahadane"] | None = None
+    method: Literal["none", "reinhard", "macenko", "vahadane", "histogram"] | None = None
     """Default: what the model was trained with."""
+    reference: str | None = None
+    """What slides are normalized to: a saved stain_reference.json, or a slide or picture. Default:
+    the model's training set."""
 
 
 class InferenceSection(Section):
@@ -99,6 +107,11 @@ class RenderSection(Section):
     """A perceptually uniform matplotlib color map; the limits are always 0 and 1."""
     opacity: Share = 0.6
     """Of the map over the slide."""
+    flagged: Literal["kept", "hatched", "dropped"] = "kept"
+    """Cells with a quality flag (out of focus, pen, fold, blank, saturated): "kept" shows them as
+    any other; "hatched" strikes them through in the overlay, regions and figures as they were;
+    "dropped" takes them for not classified in regions, figures, patches.csv and pictures: IDC under
+    a pen or in a fold is then neither found nor counted. probability.zarr holds all in any case."""
 
 
 class ExecutionSection(Section):
@@ -129,6 +142,8 @@ class Config(Section):
     """Bundled name or folder of the model."""
     outputs: Literal["all", "map"] = "all"
     """ "map" writes probability.zarr and status.json only."""
+    parquet: bool = False
+    """summary.parquet beside summary.csv; needs the extra `parquet`."""
     slide: SlideSection = SlideSection()
     tissue: TissueSection = TissueSection()
     tiling: TilingSection = TilingSection()
@@ -150,6 +165,7 @@ class Config(Section):
         """Return the sha256 of what a map's numbers depend on, not of how they are computed."""
         record = self.model_dump(include={"slide", "tissue", "tiling", "stain"})
         record["slide"].pop("max_lost_share")
+        record["stain"].pop("reference")  # its content counts, see SlideJob.map_sha256
         record["views"] = {"tta": self.inference.tta, "context": self.inference.context}
         record["model"] = model_sha256
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -6,11 +6,14 @@ files. So the same function runs in a thread, in another process or on another m
 
 from __future__ import annotations
 
+import faulthandler
+import json
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from wsi_pipeline.errors import WorkersLostError, WsiPipelineError
@@ -23,6 +26,17 @@ AHEAD: Final = 2
 an archive of slides stays light."""
 LOOK_SECONDS: Final = 2.0
 """How often workers that have come or gone are looked for."""
+PATIENCE: Final = 2.0
+"""Processes watch over themselves; one that has not ended itself after so many times the limit, or
+that has no such watch, is given up from outside."""
+
+Placing = Callable[[], Mapping[str, Any]]
+"""Says where tasks may run now: arguments of `Client.submit`, e.g. resources={"GPU": 1}."""
+
+
+def anywhere() -> Mapping[str, Any]:
+    """Let tasks run on any worker."""
+    return {}
 
 
 class Executor(Protocol):
@@ -77,12 +91,24 @@ class ClusterExecutor:
     ----------
     client : distributed.Client
         Connected to the scheduler.
-    resources : mapping of str to float, optional
-        What a worker must declare to be given the tasks, e.g. {"GPU": 1}.
+    placing : callable
+        Which workers may be given the tasks.
+    prepare : callable, optional
+        Called on the worker before each task, to set its process up.
+    stall_seconds : float, optional
+        A worker that takes longer for a task ends itself; a run in which nothing is finished for
+        twice as long is given up.
     """
 
-    def __init__(self, client: Any, resources: Mapping[str, float] | None = None) -> None:
-        self.client, self.resources = client, resources
+    def __init__(
+        self,
+        client: Any,
+        placing: Placing = anywhere,
+        prepare: Callable[[], None] | None = None,
+        stall_seconds: float | None = None,
+    ) -> None:
+        self.client, self.placing, self.prepare = client, placing, prepare
+        self.stall_seconds = stall_seconds
 
     def run(
         self,
@@ -90,43 +116,135 @@ class ClusterExecutor:
         tasks: Sequence[Task],
         report: Callable[[Result], None],
     ) -> None:
-        """Run the tasks on the cluster's workers, a bounded number under way."""
-        for _, future in completed(self.client, function, tasks, self.resources):
+        """Run the tasks on the cluster's workers, a bounded number under way.
+
+        Raises
+        ------
+        WorkersLostError
+            Where every worker that took a task up died over it, or all of them stand still.
+        """
+        silence = self.stall_seconds and PATIENCE * self.stall_seconds
+        function = partial(_prepared, self.prepare, self.stall_seconds, function)
+        for _, future in completed(self.client, function, tasks, self.placing, silence):
             report(result_of(future))
+
+
+def _prepared(
+    prepare: Callable[[], None] | None,
+    stall_seconds: float | None,
+    function: Callable[[Task], Result],
+    task: Task,
+) -> Result:
+    """Do a task on a worker, which ends itself where that takes too long."""
+    if prepare:
+        prepare()
+    if stall_seconds is None:
+        return function(task)
+    # To the worker's log. A thread that hangs cannot be ended without its process.
+    faulthandler.dump_traceback_later(stall_seconds, exit=True)
+    try:
+        return function(task)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def completed(
     client: Any,
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
-    resources: Mapping[str, float] | None = None,
+    placing: Placing = anywhere,
+    silence_seconds: float | None = None,
+    heard: Callable[[Task, Any], None] | None = None,
+    topic: str = "",
 ) -> Iterator[tuple[Task, Any]]:
     """Submit tasks, a bounded number at a time, and yield each with its finished future.
 
-    The bound follows the workers as they come and go.
+    The bound follows the workers as they come and go. `heard` is told what tasks send to the
+    topic (`teller`), in this thread.
+
+    Raises
+    ------
+    WorkersLostError
+        Where workers have tasks and finish none of them in `silence_seconds`.
+    WsiPipelineError
+        Where the scheduler is gone.
     """
-    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     waiting, running = deque(tasks), dict[str, tuple[Task, Any]]()
-    bound, look_again = 0, 0.0
+    bound, place, look_again, last = 0, placing(), 0.0, time.monotonic()
+    if heard:
+        client.subscribe_topic(topic, inbox.put)
     try:
         while waiting or running:
             if time.monotonic() >= look_again:
-                bound = AHEAD * max(1, sum(client.nthreads().values()))
+                bound, place = AHEAD * max(1, _n_threads(client)), placing()
                 look_again = time.monotonic() + LOOK_SECONDS
             while waiting and len(running) < bound:
                 task = waiting.popleft()
-                future = client.submit(function, task, pure=False, resources=resources)
+                future = client.submit(function, task, pure=False, **place)
                 running[future.key] = (task, future)
-                future.add_done_callback(finished.put)
+                future.add_done_callback(inbox.put)
             try:
-                future = finished.get(timeout=LOOK_SECONDS)
+                item = inbox.get(timeout=LOOK_SECONDS)
             except queue.Empty:
+                last = _still_patient(client, last, silence_seconds)
                 continue
-            task, _ = running.pop(future.key)
-            yield task, future
-            future.release()
+            if isinstance(item, tuple):  # an event: its time, and what a teller has sent
+                key, message = json.loads(item[1])
+                if heard and key in running:
+                    heard(running[key][0], message)
+                continue
+            last = time.monotonic()
+            task, _ = running.pop(item.key)
+            yield task, item
+            item.release()
     finally:  # an interrupt: nothing is left running for nobody
         client.cancel([future for _, future in running.values()])
+        if heard:
+            client.unsubscribe_topic(topic)
+
+
+def teller(topic: str) -> Callable[[Any], None]:
+    """Return what sends a task's small messages to the client that submitted it.
+
+    To be called in the task's own thread; what it returns may be called in any. Messages are what
+    JSON can hold; they are lost with their worker.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def tell(message: Any) -> None:
+        worker.log_event(topic, json.dumps((key, message), default=str))
+
+    return tell
+
+
+def _n_threads(client: Any) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, TimeoutError) as error:
+        raise _scheduler_lost() from error
+
+
+def _still_patient(client: Any, last: float, silence_seconds: float | None) -> float:
+    """Return since when nothing was finished; time in which no worker had a task does not count."""
+    if not any(client.processing().values()):
+        return time.monotonic()
+    if silence_seconds is not None and time.monotonic() - last > silence_seconds:
+        raise WorkersLostError(
+            f"the workers finished nothing in {silence_seconds:g} s",
+            "The drive is slow or the file sends the decoder in circles: see the workers' logs, "
+            "restart them, raise execution.stall_seconds where it is slow",
+        )
+    return last
+
+
+def _scheduler_lost() -> WsiPipelineError:
+    return WsiPipelineError(
+        "the Dask scheduler was lost", "Start it and the workers, then run again: it goes on"
+    )
 
 
 def result_of(future: Any) -> Any:
@@ -142,9 +260,7 @@ def result_of(future: Any) -> Any:
     from distributed import KilledWorker
 
     if future.status in ("cancelled", "lost"):
-        raise WsiPipelineError(
-            "the Dask scheduler was lost", "Start it and the workers, then run again: it goes on"
-        )
+        raise _scheduler_lost()
     try:
         return future.result()
     except KilledWorker as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,15 @@ PATCHES_AT_ONCE = 2048
 _loading = threading.Lock()
 
 
+_substitute: Callable[[ModelRequest], PatchClassifier] | None = None
+
+
+def classify_by(substitute: Callable[[ModelRequest], PatchClassifier] | None) -> None:
+    """Let this process classify by what the function gives (another worker's GPU); None: itself."""
+    global _substitute  # noqa: PLW0603 - which processes hold a model is a fact of the process
+    _substitute = substitute
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """Which model to load, and where to run it."""
@@ -41,6 +50,8 @@ class ModelRequest:
 
     def load(self) -> PatchClassifier:
         """Return the classifier that all threads of this process share."""
+        if _substitute is not None:
+            return _substitute(self)
         with _loading:  # two threads must not load it twice
             card = read_card(self.folder)
             return _load(self, card.sha256, card.record.get("litert_sha256"))

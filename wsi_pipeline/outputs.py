@@ -25,6 +25,7 @@ from wsi_pipeline.regions import Regions, SlideTotals, find_regions
 MAP_NAME: Final = "probability.zarr"
 STATUS_NAME: Final = "status.json"
 THUMBNAIL_NAME: Final = "thumbnail.jpg"
+THUMB_NAME: Final = "gallery.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,16 @@ def load_libraries(config: Config) -> None:
         importlib.import_module("wsi_pipeline.render")
 
 
+def shown_map(map_: ProbabilityMap, config: Config) -> ProbabilityMap:
+    """Return the map as results show it: flagged cells not classified where they are dropped."""
+    if config.render.flagged != "dropped" or map_.quality is None:
+        return map_
+    return replace(map_, values=np.where(map_.quality > 0, np.float32(np.nan), map_.values))
+
+
 def regions_of(map_: ProbabilityMap, config: Config) -> Regions:
     """Return the regions of a map at the configured threshold, else at the run's."""
+    map_ = shown_map(map_, config)
     asked = config.regions.threshold
     threshold = map_.threshold if asked is None else asked
     return find_regions(
@@ -78,15 +87,23 @@ def regions_of(map_: ProbabilityMap, config: Config) -> Regions:
 
 
 def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: Config) -> None:
-    """Write regions, table, overlay and heatmap of a map, with the stored thumbnail."""
+    """Write regions, table and pictures of a map, with the stored thumbnail."""
     from wsi_pipeline.export import write_csv, write_geojson
     from wsi_pipeline.render import Blend, Caption, write_overlay
+    from wsi_pipeline.render.thumb import write_thumb
 
+    map_ = shown_map(map_, config)
     write_geojson(map_, regions, folder / "regions.geojson")
     write_csv(map_, folder / "patches.csv")
     with Image.open(folder / THUMBNAIL_NAME) as picture:
         rgb = np.asarray(picture.convert("RGB"))
     software = f"wsi_pipeline {wsi_pipeline.__version__}"
+    blend = Blend(
+        colormap=config.render.colormap,
+        opacity=config.render.opacity,
+        hatches_flagged=config.render.flagged == "hatched",
+    )
+    write_thumb(rgb, map_, blend, folder / THUMB_NAME)
     write_overlay(
         rgb,
         map_,
@@ -94,7 +111,7 @@ def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: 
         Caption.of(map_, date=datetime.date.today().isoformat(), software=software),
         overlay_path=folder / "overlay.png",
         heatmap_path=folder / "heatmap.png",
-        blend=Blend(colormap=config.render.colormap, opacity=config.render.opacity),
+        blend=blend,
     )
 
 
@@ -119,9 +136,10 @@ def render_slide(folder: Path, config: Config) -> SlideResult:
     if threshold is not None:
         map_ = replace(map_, attributes={**map_.attributes, "threshold": threshold})
     regions = regions_of(map_, config)
-    totals = SlideTotals.of(map_, regions)
+    totals = SlideTotals.of(shown_map(map_, config), regions)
     write_results(folder, map_, regions, config)
     status = {**status, "totals": asdict(totals), "threshold": map_.threshold}
+    status["flagged"] = config.render.flagged
     write_status(folder, status)
     return SlideResult(folder.name, str(status["state"]), folder, totals, status)
 
@@ -134,17 +152,19 @@ def write_thumbnail(folder: Path, thumbnail: Thumbnail) -> dict[str, Any]:
     return {"file": THUMBNAIL_NAME, "um_px": thumbnail.um_px}
 
 
-def facts(plan: SlidePlan) -> dict[str, Any]:
+def facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
     """Return what is known of the slide, for status.json."""
     info, mask = plan.info, plan.tissue_mask
     return {
         "slide": str(info.path),
         "file": {
             "bytes": info.n_bytes,
-            "mtime_ns": info.path.stat().st_mtime_ns,
+            "mtime_ns": mtime_ns,
             "quickhash": info.quickhash,
         },
         "vendor": info.vendor,
+        "scan_date": info.scan_date and info.scan_date.day.isoformat(),
+        "scan_date_source": info.scan_date and info.scan_date.source,
         "size_l0": list(plan.grid.size_l0),
         "mpp": [plan.mpp.x, plan.mpp.y],
         "mpp_source": info.mpp_source,
@@ -156,6 +176,7 @@ def facts(plan: SlidePlan) -> dict[str, Any]:
             "um_px": mask.um_px[0],
             "threshold": None if np.isnan(mask.threshold) else mask.threshold,
             "area_mm2": mask.area_mm2,
+            "tissue_share": mask.tissue_share,
             "pen_share": mask.pen_share,
             "black_share": mask.black_share,
             "debris_share": mask.debris_share,

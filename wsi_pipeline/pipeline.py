@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_core
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution import Executor, ThreadExecutor
+from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.inference import BlockOutcome, ModelRequest, block_tasks, classify_block
 from wsi_pipeline.outputs import (
     MAP_NAME,
@@ -27,6 +30,7 @@ from wsi_pipeline.outputs import (
     facts,
     load_libraries,
     regions_of,
+    shown_map,
     write_results,
     write_status,
     write_thumbnail,
@@ -37,12 +41,15 @@ from wsi_pipeline.planning import (
     Thumbnail,
     fit_stain,
     overlay_um_px,
+    pen_flags,
     plan_slide,
     read_thumbnail,
+    settle_reference,
     stain_reference,
 )
 from wsi_pipeline.probability import ProbabilityMap, WorkingStore, write_map
 from wsi_pipeline.probability.cells import cells_from_patches, flags_from_patches
+from wsi_pipeline.probability.coarse import coarse_positions, estimates, positions_to_refine
 from wsi_pipeline.probability.files import storing
 from wsi_pipeline.regions import SlideTotals
 from wsi_pipeline.stain import StainNormalizer
@@ -76,8 +83,9 @@ class SlideJob:
         """Return the sha256 of all that the numbers of the slide's map depend on."""
         key = [self.config.map_sha256(card.sha256), str(self.source.mpp_override)]
         key += [str(card.temperature), str(card.context)]
-        if self.mask_path is not None:
-            key.append(hashlib.sha256(self.mask_path.read_bytes()).hexdigest())
+        for path in (self.mask_path, self.config.stain.reference):
+            if path is not None:
+                key.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
         return hashlib.sha256("|".join(key).encode()).hexdigest()
 
 
@@ -136,11 +144,13 @@ def run_slide(
     """
     if not isinstance(config, Config):
         config = load_config(Path(config) if config is not None else None)
+    card = find_model(config.model)
+    config = settle_reference(config, card, Path(out))
     path = Path(slide)
     source = SlideSource(path.absolute(), config.slide.mpp, None, config.slide.apply_icc)
     job = SlideJob(path.stem, source, Path(out).absolute() / "slides" / path.stem, config)
     executor = ThreadExecutor(config.execution.workers or available_cores())
-    return do_slide(job, find_model(config.model), executor, progress=progress)
+    return do_slide(job, card, executor, progress=progress)
 
 
 def do_slide(
@@ -173,25 +183,25 @@ def do_slide(
         loading = background.submit(request.load)
         background.submit(load_libraries, config)
         with clock("tissue"):
+            stamp = job.source.stamp
             plan = plan_slide(job.source, config, card, job.mask_path)
         with clock("stain"):
             normalizer, stain_record = normalizer_of(plan, config, card)
         with clock("model"):
             device = loading.result().device
     with clock("classify"):
-        store = open_store(job, plan, card)
-        outcomes = classify(job, plan, request, normalizer, store, executor, progress)
-        layers = store.read_all()
+        layers, outcomes = classify(job, plan, card, request, normalizer, executor, progress)
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):
         map_ = assemble_map(job, plan, card, layers, normalizer)
+        check_unchanged(job, stamp)
         write_map(map_, job.folder / MAP_NAME)
     status: dict[str, Any] = {
         **outcome_of(plan),
-        **facts(plan),
+        **facts(plan, mtime_ns=stamp[1]),
         **run_facts,
         "map_sha256": job.map_sha256(card),
-        "patches": plan.n_patches - n_lost,
+        "patches": int(np.isfinite(layers["probability"]).sum()),
         "patches_lost": n_lost,
         "device": device,
         "stain": stain_record,
@@ -200,17 +210,34 @@ def do_slide(
     totals = None
     if plan.n_patches:
         regions = regions_of(map_, config)
-        totals = SlideTotals.of(map_, regions)
+        totals = SlideTotals.of(shown_map(map_, config), regions)
+        status["flagged"] = config.render.flagged
         status["totals"] = asdict(totals)
         status |= doubts(map_)
         if config.outputs == "all":
             with clock("pictures"):
                 status["thumbnail"] = write_thumbnail(job.folder, picture_of(plan, config))
                 write_results(job.folder, map_, regions, config)
-    store.discard()
+    shutil.rmtree(job.folder / WORK_NAME, ignore_errors=True)
     status["seconds"] = clock.seconds
     write_status(job.folder, status)
     return SlideResult(job.slide_id, status["state"], job.folder, totals, status)
+
+
+def check_unchanged(job: SlideJob, stamp: tuple[int, int]) -> None:
+    """Refuse what was read from a file that was written to or replaced meanwhile.
+
+    Raises
+    ------
+    ReadError
+        Where size or time of the file are not those of before.
+    """
+    now = job.source.stamp
+    if now not in (stamp, (0, 0)):  # a drive that went away has changed nothing
+        raise ReadError(
+            f"the file changed while it was read ({stamp[0]} bytes before, {now[0]} bytes now)",
+            "Let its copying or scanning finish: the next run does it again",
+        )
 
 
 def outcome_of(plan: SlidePlan) -> dict[str, str]:
@@ -225,46 +252,89 @@ def normalizer_of(
     """Return the slide's stain normalizer (None where none is in force) and its record."""
     if not plan.n_patches:
         return None, {}
-    method = config.stain.method or card.stain
-    normalizer, health = fit_stain(plan, method, stain_reference(card))
-    return (None if normalizer.method == "none" else normalizer), health.to_dict()
+    method, saved = config.stain.method or card.stain, config.stain.reference
+    reference = stain_reference(card, Path(saved) if saved else None)
+    normalizer, health = fit_stain(plan, method, reference)
+    record = {**health.to_dict(), "reference": {"source": reference.source, "file": saved}}
+    return (None if normalizer.method == "none" else normalizer), record
 
 
-def open_store(job: SlideJob, plan: SlidePlan, card: ModelCard) -> WorkingStore:
-    """Open the working store of the slide; blocks of another plan in it are discarded."""
+def open_store(job: SlideJob, plan: SlidePlan, card: ModelCard, number: int = 1) -> WorkingStore:
+    """Open the working store of a pass over the slide; blocks of another plan are discarded.
+
+    The stores of later passes lie inside that of the first.
+    """
     layers = ("probability", "quality", *(("uncertainty",) if job.config.inference.tta else ()))
     identity = (job.map_sha256(card), plan.info.quickhash, plan.info.n_bytes, plan.mpp)
-    key = "|".join(map(str, (*identity, wsi_pipeline.__version__)))
+    keep_sha256 = hashlib.sha256(plan.keep.tobytes()).hexdigest()
+    key = "|".join(map(str, (*identity, wsi_pipeline.__version__, keep_sha256)))
+    folder = job.folder / WORK_NAME
     return WorkingStore.create_or_resume(
-        job.folder / WORK_NAME, plan.grid.patch_shape, plan.block_side, key, layers
+        folder if number == 1 else folder / f"pass_{number}",
+        plan.grid.patch_shape,
+        plan.block_side,
+        key,
+        layers,
     )
 
 
 def classify(
     job: SlideJob,
     plan: SlidePlan,
+    card: ModelCard,
     request: ModelRequest,
     normalizer: StainNormalizer | None,
-    store: WorkingStore,
     executor: Executor,
     progress: Progress | None,
-) -> list[BlockOutcome]:
-    """Classify the blocks that are not in the store yet."""
-    tasks = block_tasks(plan, request, normalizer, store, tta=job.config.inference.tta)
-    outcomes: list[BlockOutcome] = []
-    done = plan.n_patches - sum(int(task.keep.sum()) for task in tasks)
+) -> tuple[dict[str, NDArray[Any]], list[BlockOutcome]]:
+    """Classify what is not in the working stores yet: in one pass, or coarse to fine.
 
-    def report(outcome: BlockOutcome) -> None:
-        nonlocal done
-        outcomes.append(outcome)
-        done += outcome.n_patches + outcome.n_lost
-        if progress:
-            progress(done, plan.n_patches)
+    Returns
+    -------
+    layers : dict of str to ndarray, shape of the patch positions
+        See `WorkingStore.read_all`; not classified where a coarse map was enough.
+    outcomes : list of BlockOutcome
+        Of the blocks that were done now.
+    """
+    step, tta = job.config.tiling.coarse_step or 1, job.config.inference.tta
+    count, outcomes = _Count(plan.n_patches, progress), list[BlockOutcome]()
+    visited, layers = np.zeros_like(plan.keep), dict[str, NDArray[Any]]()
+    keep = coarse_positions(plan.keep, step)
+    for number in itertools.count(1):
+        part = plan.only(keep)
+        store = open_store(job, part, card, number)
+        tasks = block_tasks(part, request, normalizer, store, tta=tta)
+        count.add(part.n_patches - sum(int(task.keep.sum()) for task in tasks))
 
-    if progress:
-        progress(done, plan.n_patches)
-    executor.run(classify_block, tasks, report)
-    return outcomes
+        def report(outcome: BlockOutcome) -> None:
+            outcomes.append(outcome)
+            count.add(outcome.n_patches + outcome.n_lost)
+
+        executor.run(classify_block, tasks, report)
+        found = store.read_all()
+        layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
+        visited |= keep
+        above = job.config.tiling.refine_above
+        keep = positions_to_refine(plan.keep, visited, layers["probability"], step, above)
+        if not keep.any():
+            break
+    count.add(plan.n_patches - count.done)  # what a coarse map was enough for
+    return layers, outcomes
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many patches are done, told to whoever watches."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def add(self, n_patches: int) -> None:
+        """Take in that some more are done."""
+        self.done += n_patches
+        if self.progress:
+            self.progress(self.done, self.total)
 
 
 def count_losses(
@@ -298,7 +368,8 @@ def assemble_map(
 ) -> ProbabilityMap:
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, job.config, plan.info, plan.bounds_l0
-    values, raw = cells_from_patches(layers["probability"], grid), None
+    values, estimated = with_estimates(plan, layers, config)
+    raw = None
     context = context_of(config, card)
     if context is not None:
         values, raw = context.refine(values, grid.cells_per_patch), values
@@ -308,6 +379,7 @@ def assemble_map(
         "mpp_source": info.mpp_source,
         "patch_px": grid.patch_px,
         "stride_px": grid.stride_px,
+        "coarse_step": config.tiling.coarse_step or 1,
         "bounds_l0": [bounds.x, bounds.y, bounds.width, bounds.height],
         "model": {"name": card.name, "sha256": card.sha256, "mpp": card.spacing_um_px},
         "stain": normalizer.method if normalizer else "none",
@@ -318,6 +390,8 @@ def assemble_map(
         "notice": wsi_pipeline.NOTICE,
     }
     spread = layers.get("uncertainty")
+    quality = flags_from_patches(layers["quality"], grid)
+    quality[~np.isnan(values)] |= pen_flags(plan)[~np.isnan(values)]
     return ProbabilityMap(
         values=values,
         raw=raw,
@@ -327,8 +401,26 @@ def assemble_map(
         mpp=plan.mpp,
         attributes=attributes,
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
-        quality=flags_from_patches(layers["quality"], grid),
+        quality=quality,
+        estimated=estimated,
     )
+
+
+def with_estimates(
+    plan: SlidePlan, layers: dict[str, NDArray[Any]], config: Config
+) -> tuple[FloatArray, NDArray[np.uint8] | None]:
+    """Return the map's values, and where they are estimates that a coarse map was enough for."""
+    probability, grid = layers["probability"], plan.grid
+    values = cells_from_patches(probability, grid)
+    if config.tiling.coarse_step is None:
+        return values, None
+    lost = (layers["quality"] & np.uint8(QualityFlag.UNREADABLE)) > 0
+    guesses = estimates(
+        plan.keep & np.isnan(probability) & ~lost, probability, config.tiling.coarse_step
+    )
+    filled = cells_from_patches(guesses, grid)
+    estimated = np.isnan(values) & ~np.isnan(filled)
+    return np.where(estimated, filled, values), estimated.astype(np.uint8)
 
 
 def context_of(config: Config, card: ModelCard) -> ContextRefinement | None:
@@ -343,21 +435,27 @@ def threshold_of(config: Config, card: ModelCard) -> float:
     return (context_of(config, card) or card).threshold
 
 
-def doubts(map_: ProbabilityMap) -> dict[str, float]:
+def doubts(map_: ProbabilityMap) -> dict[str, Any]:
     """Return what an archive is sorted by to find the slides that want a look.
 
     Returns
     -------
     dict
         `uncertainty`: mean of min(p, 1 - p) over the classified cells, the share of them that a
-        calibrated model expects to have wrong. `flagged_share`: the share with a quality flag.
+        calibrated model expects to have wrong. `flagged_share`: the share with a quality flag;
+        `quality_shares`: with each flag, by its name.
     """
-    classified = ~np.isnan(map_.values)
+    classified = map_.classified
     p = map_.values[classified].astype(np.float64)
     flags = map_.quality[classified] if map_.quality is not None else np.zeros(1, np.uint8)
     return {
         "uncertainty": float(np.minimum(p, 1 - p).mean()) if p.size else 0.0,
         "flagged_share": float((flags > 0).mean()) if flags.size else 0.0,
+        "quality_shares": {
+            str(flag.name): float(((flags & np.uint8(flag)) > 0).mean()) if flags.size else 0.0
+            for flag in QualityFlag
+            if flag is not QualityFlag.UNREADABLE  # such a cell has no value
+        },
     }
 
 

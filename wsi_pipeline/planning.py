@@ -9,11 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import DEFAULT_MODEL, ModelCard, find_model
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import ModelError, ReadError
+from wsi_pipeline.errors import ConfigError, ModelError, ReadError, SlideError, StainError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp, RgbArray
+from wsi_pipeline.probability.files import storing, write_atomic
 from wsi_pipeline.slides import (
     ReadPlan,
     SlideInfo,
@@ -28,17 +30,23 @@ from wsi_pipeline.stain import StainHealth, StainNormalizer, StainReference, fit
 from wsi_pipeline.tiling import Block, TileGrid
 from wsi_pipeline.tissue import (
     MaskFrame,
+    QualityFlag,
     TissueMask,
     TissueParameters,
     area_fraction,
+    estimate_glass,
     mask_from_geojson,
     mask_from_png,
     segment_tissue,
 )
+from wsi_pipeline.tissue.quality import MIN_PEN_SHARE
 
 STAIN_PATCHES = 100
 """Patches whose pixels the stain is fitted on."""
-STAIN_PIXELS = 200_000
+STAIN_PIXELS = 100_000
+REFERENCE_NAME = "stain_reference.json"
+REFERENCE_SIDE_PX = 1024
+"""A picture up to this size is a stain reference as a whole: it may state no µm/px."""
 HEALTH_PIXELS = 40_000
 """Pixels that tell what a stain is like that is not normalized: some means, for the record."""
 LARGEST_BLOCK_PX = 4096
@@ -67,22 +75,23 @@ class SlideSource:
 
     def open_shared(self) -> SlideReader:
         """Return the reader that all threads of this process share; nobody closes it."""
-        return _shared_reader(self, _stamp(self.path))
+        return _shared_reader(self, self.stamp)
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Size and time (ns) of the file, zeros where it is out of reach."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return (0, 0)  # opening says what is wrong
+        return (stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
 def _shared_reader(source: SlideSource, _stamp: tuple[int, int]) -> SlideReader:
-    # A reader that falls out of the cache closes with its last user.
+    # A file that was replaced in place is opened anew. A reader that falls out of the cache closes
+    # with its last user.
     return source.open()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of a file: one that was replaced in place is opened anew."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0)  # opening says what is wrong
-    return (stat.st_size, stat.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +133,11 @@ class SlidePlan:
         """Patches to classify."""
         return int(self.keep.sum())
 
+    def only(self, keep: BoolMask) -> SlidePlan:
+        """Return the plan for some of its patches, blocks in the same places."""
+        blocks = tuple(block for block in self.blocks if within(keep, block).any())
+        return replace(self, keep=keep, blocks=blocks)
+
 
 def plan_slide(
     source: SlideSource, config: Config, card: ModelCard, mask_path: Path | None = None
@@ -152,7 +166,11 @@ def plan_slide(
     mask = find_tissue(thumbnail, config, reader.info.background_rgb)
     if mask_path is not None:
         mask = user_mask(mask_path, mask, mpp)
-    keep = tissue_fraction(mask, grid, patches=True) >= max(config.tissue.min_tissue_share, 1e-6)
+    tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=False)
+    covered = tissue
+    if grid.cells_per_patch > 1:
+        covered = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
+    keep = covered >= max(config.tissue.min_tissue_share, 1e-6)
     side = block_side(read_plan, grid, config.execution.block_px)
     return SlidePlan(
         source=source,
@@ -163,7 +181,7 @@ def plan_slide(
         read_plan=read_plan,
         tissue_mask=mask,
         thumbnail=thumbnail,
-        tissue=tissue_fraction(mask, grid, patches=False),
+        tissue=tissue,
         keep=keep,
         blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
         block_side=side,
@@ -180,8 +198,8 @@ def fit_stain(
     the record then says what the stain is like, at no cost.
     """
     if method == "none":
-        pixels = plan.thumbnail.rgb[plan.tissue_mask.mask]
-        pixels = pixels[:: len(pixels) // HEALTH_PIXELS + 1]
+        places = np.flatnonzero(plan.tissue_mask.mask)
+        pixels = plan.thumbnail.rgb.reshape(-1, 3)[places[:: len(places) // HEALTH_PIXELS + 1]]
     else:
         pixels = _sample(plan)
     if len(pixels) > STAIN_PIXELS:
@@ -190,14 +208,106 @@ def fit_stain(
     return fit_with_fallback(pixels, method, reference, glass_rgb=plan.tissue_mask.glass_rgb)
 
 
-def stain_reference(card: ModelCard) -> StainReference:
-    """Return what stains are normalized to: the model's training set, else the bundled model's."""
-    path = card.stain_reference_path or find_model(DEFAULT_MODEL).stain_reference_path
+def stain_reference(card: ModelCard, saved: Path | None = None) -> StainReference:
+    """Return what stains are normalized to: a saved reference, or the model's training set.
+
+    A model without a reference of its own shares the bundled model's.
+
+    Raises
+    ------
+    StainError
+        Where the file is no stain reference.
+    """
+    path = saved or card.stain_reference_path or find_model(DEFAULT_MODEL).stain_reference_path
     if path is None:
         raise ModelError(
             f"model {card.name} brings no stain_reference.json", "Use --stain none with this model"
         )
-    return StainReference.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return StainReference.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise StainError(
+            f"stain reference {path} cannot be read ({error})",
+            "Give a stain_reference.json, a slide or a picture",
+        ) from error
+
+
+def settle_reference(config: Config, card: ModelCard, out: Path) -> Config:
+    """Return the configuration with its stain reference as a JSON file in `out`, for every worker.
+
+    Raises
+    ------
+    ConfigError
+        Where the reference cannot be one, or no method is in force that would use it.
+    """
+    wanted = config.stain.reference
+    if wanted is None:
+        return config
+    if (config.stain.method or card.stain) == "none":
+        raise ConfigError(
+            f"stain reference {wanted} has no use: stains are not normalized",
+            "Choose a method too, e.g. --stain macenko",
+        )
+    try:
+        saved = save_reference(Path(wanted), config, card, out)
+    except (StainError, SlideError) as error:
+        raise ConfigError(f"--stain-reference: {error.problem}", error.advice) from error
+    stain = config.stain.model_copy(update={"reference": str(saved)})
+    return config.model_copy(update={"stain": stain})
+
+
+def save_reference(path: Path, config: Config, card: ModelCard, folder: Path) -> Path:
+    """Write the stain reference that a file is, or that is fitted to it, as JSON into a folder.
+
+    Parameters
+    ----------
+    path : Path
+        ``.json`` as a model folder has it; else a slide or picture, whose tissue is measured.
+    config, card
+        Of the run: where its patches would lie.
+    folder : Path
+        For ``stain_reference.json``; made where missing.
+
+    Raises
+    ------
+    StainError
+        Where the file is no reference, or the tissue does not show two stains.
+    SlideError
+        Where the slide cannot be opened.
+    """
+    is_saved = path.suffix.lower() == ".json"
+    reference = stain_reference(card, path) if is_saved else _fitted_reference(path, config, card)
+    target = folder.absolute() / REFERENCE_NAME
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, json.dumps(reference.to_dict(), indent=2).encode())
+    return target
+
+
+def _fitted_reference(path: Path, config: Config, card: ModelCard) -> StainReference:
+    source = SlideSource(path.absolute(), config.slide.mpp, None, config.slide.apply_icc)
+    pixels, glass_rgb = _reference_pixels(source, config, card)
+    try:
+        return StainReference.fit(pixels, glass_rgb=glass_rgb, source=path.name)
+    except StainError as error:
+        raise StainError(
+            f"{path} cannot be a stain reference: {error.problem}",
+            "Choose a well stained H&E slide",
+        ) from error
+
+
+def _reference_pixels(
+    source: SlideSource, config: Config, card: ModelCard
+) -> tuple[RgbArray, tuple[int, int, int]]:
+    """Return the tissue of a slide, or all of a picture that states no scale or is but a patch."""
+    with source.open() as reader:
+        size = reader.pyramid.size_l0
+        is_small = max(size.width, size.height) <= REFERENCE_SIDE_PX
+        if is_small:
+            rgb = reader.thumbnail(REFERENCE_SIDE_PX)
+            return rgb.reshape(-1, 3), estimate_glass(rgb, reader.info.background_rgb)
+    plan = plan_slide(source, config, card)
+    return _sample(plan), plan.tissue_mask.glass_rgb
 
 
 def _sample(plan: SlidePlan) -> RgbArray:
@@ -254,18 +364,31 @@ def user_mask(path: Path, automatic: TissueMask, mpp: Mpp) -> TissueMask:
     return mask_from_png(path, automatic)
 
 
-def tissue_fraction(mask: TissueMask, grid: TileGrid, *, patches: bool) -> FloatArray:
-    """Return the tissue fraction of every cell, or of every patch position, float32."""
+def pen_flags(plan: SlidePlan, *, patches: bool = False) -> NDArray[np.uint8]:
+    """Return `QualityFlag.PEN` for every cell, or patch position, under a stroke of a pen.
+
+    The overview shows the shape of a stroke, without which ink over stained tissue, and black ink,
+    cannot be told from tissue by a single patch.
+    """
+    mask = plan.tissue_mask
+    under = mask_fraction(mask.artifacts.pen, mask.um_px, plan.grid, patches=patches)
+    return (under >= MIN_PEN_SHARE).astype(np.uint8) * np.uint8(QualityFlag.PEN)
+
+
+def mask_fraction(
+    mask: BoolMask, um_px: tuple[float, float], grid: TileGrid, *, patches: bool
+) -> FloatArray:
+    """Return the fraction of every cell, or of every patch position, under a mask, float32."""
     rows, cols = grid.patch_shape if patches else grid.shape
     side_um = grid.spacing_um_px * (grid.patch_px if patches else grid.stride_px)
     step_um = grid.spacing_um_px * grid.stride_px
-    x, y = np.arange(cols) * step_um / mask.um_px[0], np.arange(rows) * step_um / mask.um_px[1]
+    x, y = np.arange(cols) * step_um / um_px[0], np.arange(rows) * step_um / um_px[1]
     return area_fraction(
-        mask.mask,
+        mask,
         x_start=x,
-        x_stop=x + side_um / mask.um_px[0],
+        x_stop=x + side_um / um_px[0],
         y_start=y,
-        y_stop=y + side_um / mask.um_px[1],
+        y_stop=y + side_um / um_px[1],
     )
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import Config, load_config
+
+if TYPE_CHECKING:  # loaded when there is something to do
+    from wsi_pipeline.classifier import ModelCard
+    from wsi_pipeline.pipeline import SlideJob
+
+
+STAIN_METHODS = ("none", "reinhard", "macenko", "vahadane", "histogram")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", type=Path, required=True, help="output folder")
     add_config_arguments(parser)
     add("--outputs", choices=("all", "map"), help="'map' writes the probability map alone")
+    add("--stain-reference", metavar="FILE",
+        help="normalize to this: a stain_reference.json, or a slide or picture, whose reference is "
+        "then written to OUT/stain_reference.json")  # fmt: skip
     add("--mask", type=Path, help="tissue mask (GeoJSON or PNG), or a folder of <slide_id>.geojson")
     add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, e.g. tcp://host:8786")
@@ -32,7 +44,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     add("-c", "--config", type=Path, metavar="FILE", help="YAML configuration (see configs/)")
     add("--model", metavar="NAME_OR_DIR", help="bundled model or model folder")
     add("--stride", type=int, metavar="PX", help="step between patches at the model's µm/px")
-    add("--stain", choices=("none", "reinhard", "macenko", "vahadane"), help="stain normalization")
+    add("--stain", choices=STAIN_METHODS, help="stain normalization")
     add("--threshold", type=float, metavar="P", help="probability from which a cell is IDC")
     add("--tta", action="store_true", default=None, help="average eight views; adds uncertainty")
     add("--context", action=argparse.BooleanOptionalAction, default=None, help="use neighbors")
@@ -47,14 +59,18 @@ def config_of(options: argparse.Namespace) -> Config:
         "outputs": value("outputs"),
         "slide": {"mpp": value("mpp")},
         "tiling": {"stride_px": value("stride")},
-        "stain": {"method": value("stain")},
+        "stain": {"method": value("stain"), "reference": value("stain_reference")},
         "inference": {"tta": value("tta"), "context": value("context")},
         "regions": {
             "threshold": value("threshold"),
             "min_area_mm2": value("min_area_mm2"),
             "smoothing_cells": value("smoothing"),
         },
-        "render": {"colormap": value("colormap"), "opacity": value("opacity")},
+        "render": {
+            "colormap": value("colormap"),
+            "opacity": value("opacity"),
+            "flagged": value("flagged"),
+        },
         "execution": {"workers": value("workers"), "scheduler": value("scheduler")},
     }
     return load_config(options.config, overrides)
@@ -66,18 +82,15 @@ def execute(options: argparse.Namespace) -> int:
     from wsi_pipeline.archive import find_slides, make_jobs, run_slides
     from wsi_pipeline.classifier import find_model
     from wsi_pipeline.cli.logs import TerminalWatcher
+    from wsi_pipeline.planning import settle_reference
 
     card = find_model(config.model)
     jobs = make_jobs(find_slides(options.inputs), options.out, config, options.mask)
     if options.dry_run:
-        from wsi_pipeline.archive.dry_run import describe
-
-        print(
-            "\n".join(
-                describe(jobs, card, overwrite=options.overwrite, retry_failed=options.retry_failed)
-            )
-        )
+        _describe(options, config, card, jobs)
         return EXIT_DONE
+    config = settle_reference(config, card, options.out)
+    jobs = [replace(job, config=config) for job in jobs]
     outcome = run_slides(
         jobs,
         options.out,
@@ -88,6 +101,20 @@ def execute(options: argparse.Namespace) -> int:
     )
     _say(options.out, jobs[0].slide_id if len(jobs) == 1 else None, outcome)
     return EXIT_SOME_FAILED if outcome.failed else EXIT_DONE
+
+
+def _describe(
+    options: argparse.Namespace, config: Config, card: ModelCard, jobs: list[SlideJob]
+) -> None:
+    """Say what would be done; a stain reference is fitted all the same, but not kept."""
+    from wsi_pipeline.archive.dry_run import describe
+    from wsi_pipeline.planning import settle_reference
+
+    with TemporaryDirectory() as folder:
+        config = settle_reference(config, card, Path(folder))
+        jobs = [replace(job, config=config) for job in jobs]
+        words = describe(jobs, card, overwrite=options.overwrite, retry_failed=options.retry_failed)
+        print("\n".join(words))
 
 
 def _say(out: Path, slide_id: str | None, outcome: Any) -> None:

@@ -19,6 +19,7 @@ _ADVICE = {
     errno.EDQUOT: "Your disk quota is used up: free space or choose another output folder",
     errno.EACCES: "Check the permissions of the folder or choose another output folder",
     errno.EPERM: "Check the permissions of the folder or choose another output folder",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n) or use fewer workers, then run again",
     errno.EROFS: "The folder is read-only: choose another output folder",
     errno.ENOENT: "The folder is missing or no longer reachable: create it or reconnect the drive",
 }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.geometry import FloatArray, Mpp
+from wsi_pipeline.geometry import BoolMask, FloatArray, Mpp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +39,9 @@ class ProbabilityMap:
     """Spread of the probability over the views of test-time augmentation."""
     quality: NDArray[np.uint8] | None = None
     """Bit flags of each cell, see `wsi_pipeline.tissue.quality`."""
+    estimated: NDArray[np.uint8] | None = None
+    """1 = not classified itself: `values` holds the mean of classified neighbors, all of them low.
+    None where every value was classified."""
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float32:
@@ -46,12 +49,18 @@ class ProbabilityMap:
                 "values must be float32 (rows, cols), received "
                 f"{self.values.dtype} {self.values.shape}"
             )
-        for name in ("tissue", "raw", "uncertainty", "quality"):
+        for name in ("tissue", "raw", "uncertainty", "quality", "estimated"):
             array = getattr(self, name)
             if array is not None and array.shape != self.values.shape:
                 raise ValueError(
                     f"{name} must have the map's shape {self.values.shape}, received {array.shape}"
                 )
+
+    @property
+    def classified(self) -> BoolMask:
+        """True where the cell itself was classified."""
+        known: BoolMask = ~np.isnan(self.values)
+        return known if self.estimated is None else known & (self.estimated == 0)
 
     @property
     def cell_um(self) -> tuple[float, float]:

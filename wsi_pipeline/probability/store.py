@@ -35,7 +35,7 @@ ATTRIBUTES_KEY: Final = "wsi_pipeline"
 CHUNK_CELLS: Final = 1024
 """Longest side of a chunk: all but very dense maps are one chunk."""
 
-_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality")
+_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated")
 _RERUN = "Run the slide again with --overwrite"
 
 

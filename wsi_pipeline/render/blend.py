@@ -24,6 +24,7 @@ TISSUE_FRACTION_SHOWN: Final = 0.05
 
 _HATCH_PERIOD_PX: Final = 9
 _HATCH_RGBA: Final = (80, 80, 80, 120)
+_FLAG_RGBA: Final = (192, 0, 0, 220)
 _TABLE_SIZE: Final = 256
 
 
@@ -36,6 +37,8 @@ class Blend:
     opacity: float = 0.6
     """Of the color at probability 1. It falls with the square root of the probability to 0, where
     the slide shows bare: in proportion, a cell at a threshold of 0.2 would hardly be seen."""
+    hatches_flagged: bool = False
+    """Strike through the cells with a quality flag."""
 
     def __post_init__(self) -> None:
         if self.colormap not in mpl.colormaps:
@@ -136,6 +139,9 @@ def overlay(thumbnail: RgbArray, map_: ProbabilityMap, blend: Blend) -> RgbArray
     layer = lookup.spread_rgba(blend.translucent(map_.values))
     unseen = np.isnan(map_.values) & (map_.tissue >= TISSUE_FRACTION_SHOWN)
     layer[lookup.spread(unseen) & hatching(layer.shape[:2])] = _HATCH_RGBA
+    if blend.hatches_flagged and map_.quality is not None:
+        doubted = ~np.isnan(map_.values) & (map_.quality > 0)
+        layer[lookup.spread(doubted) & hatching(layer.shape[:2])[:, ::-1]] = _FLAG_RGBA
     return over(thumbnail, layer)
 
 
@@ -157,6 +163,12 @@ def hatching(shape: tuple[int, ...]) -> BoolMask:
 
 
 def hatch_sample(size_px: Size) -> RgbaArray:
-    """Return the hatching as a layer, for a legend."""
+    """Return the hatching of tissue that was not classified as a layer, for a legend."""
     lines = hatching((size_px.height, size_px.width))
     return np.where(lines[..., np.newaxis], _HATCH_RGBA, 0).astype(np.uint8)
+
+
+def flag_sample(size_px: Size) -> RgbaArray:
+    """Return the hatching of flagged cells as a layer, for a legend."""
+    lines = hatching((size_px.height, size_px.width))[:, ::-1]
+    return np.where(lines[..., np.newaxis], _FLAG_RGBA, 0).astype(np.uint8)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.geometry import Box
 from wsi_pipeline.probability.map import ProbabilityMap
 from wsi_pipeline.regions import Regions
-from wsi_pipeline.render.page import INK
+from wsi_pipeline.render.page import INK, Drawing
 
 MAX_NUMBERS: Final = 99
 """Regions that get their number drawn, the largest first."""
@@ -32,9 +32,14 @@ def to_picture(area_l0: Area, map_: ProbabilityMap, image: Box) -> Area:
 
 
 def draw_regions(
-    axes: Axes, map_: ProbabilityMap, regions: Regions, image: Box, *, scale: float = 1.0
+    axes: Drawing | Axes,
+    map_: ProbabilityMap,
+    regions: Regions,
+    image: Box,
+    *,
+    scale: float = 1.0,
 ) -> None:
-    """Draw outlines, dark on a light halo, and numbers into axes in px of the image.
+    """Draw outlines, dark on a light halo, and numbers in px of the image.
 
     `scale` makes lines and numbers thinner or thicker than on the overlay.
     """

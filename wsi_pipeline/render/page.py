@@ -5,15 +5,20 @@ Pictures are pasted without resampling; matplotlib draws lines and words over th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 from numpy.typing import NDArray
 
 from wsi_pipeline import NOTICE
@@ -34,6 +39,9 @@ _PANEL: Final = 268
 _MIN_IMAGE: Final = Size(520, 560)
 """Room kept for words where the slide's picture is smaller, px."""
 _TITLE_CHAR_PX: Final = 13
+_WIDEST_CHAR_PX: Final = 26
+"""Of any letter at the sizes used here; half of the room that words are drawn in."""
+_TALLEST_PX: Final = 40
 _ROW_PX: Final = 20
 
 
@@ -63,6 +71,36 @@ class Layout:
         return self.figure.width - MARGIN
 
 
+class Drawing:
+    """Draws over a box of a page, in its px: x right, y down. Patches and lines end at its edge.
+
+    Stands for an `Axes`, whose ticks and frames take longer to make than a whole page to draw.
+    """
+
+    def __init__(self, figure: Figure, box: Box, page: Size, zorder: float) -> None:
+        self._figure, self._zorder = figure, zorder
+        self._px = Affine2D().scale(1, -1).translate(box.x, page.height - box.y)
+        self._edge = TransformedBbox(Bbox([[0, 0], [box.width, box.height]]), self._px)
+
+    def add_patch(self, patch: Patch) -> None:
+        """Add a patch."""
+        patch.set_clip_box(self._edge)
+        self._add(patch, 0)
+
+    def plot(self, x: Sequence[float], y: Sequence[float], **style: Any) -> None:
+        """Add a line, or markers."""
+        self._add(Line2D(x, y, clip_box=self._edge, **style), 1)
+
+    def text(self, x: float, y: float, words: str, **style: Any) -> None:
+        """Add words with their baseline at y. A dollar sign is a dollar sign."""
+        self._add(Text(x, y, words, parse_math=False, **style), 2)
+
+    def _add(self, artist: Artist, above: int) -> None:
+        artist.set_transform(self._px)
+        artist.set_zorder(self._zorder + above)
+        self._figure.add_artist(artist)
+
+
 class Page:
     """What is drawn on one picture. `finish` gives its pixels."""
 
@@ -74,37 +112,32 @@ class Page:
             figsize=(size.width / _DPI, size.height / _DPI), dpi=_DPI, facecolor="none"
         )
         self._canvas = FigureCanvasAgg(self._figure)
-        self._words = self.axes(Box(0, 0, size.width, size.height), zorder=2)
+        self._lines = Drawing(self._figure, Box(0, 0, size.width, size.height), size, 10)
+        self._words: list[tuple[_Ink, int, int]] = []
 
     def paste(self, picture: RgbArray, box: Box) -> None:
         """Put a picture on the page, in a grey frame of one pixel that lies outside of it."""
         self.pixels[box.y - 1 : box.bottom + 1, box.x - 1 : box.right + 1] = _FRAME_GREY
         self.pixels[box.y : box.bottom, box.x : box.right] = picture
 
-    def axes(self, box: Box, zorder: float = 1) -> Axes:
-        """Return axes over a box, in its pixels: x right, y down."""
-        width, height = self.layout.figure.width, self.layout.figure.height
-        axes = self._figure.add_axes(
-            (box.x / width, 1 - box.bottom / height, box.width / width, box.height / height),
-            zorder=zorder,
-        )
-        axes.set_axis_off()
-        axes.patch.set_visible(False)
-        axes.set_xlim(0, box.width)
-        axes.set_ylim(box.height, 0)
-        return axes
+    def axes(self, box: Box) -> Drawing:
+        """Return what draws over a box, below the page's own words."""
+        return Drawing(self._figure, box, self.layout.figure, 1)
 
     def text(self, x: float, y: float, words: str, size: float = 9.5, **style: Any) -> None:
         """Write words with their baseline at y. A dollar sign is a dollar sign."""
-        self._words.text(x, y, words, fontsize=size, parse_math=False, **{"color": INK, **style})
+        left, top = math.floor(x), math.floor(y)
+        style = {"color": INK, "fontsize": size, **style}
+        ink = _ink_of(words, x - left, y - top, tuple(sorted(style.items())))
+        self._words.append((ink, left, top))
 
     def line(self, x: tuple[float, float], y: tuple[float, float], width: float = 0.8) -> None:
         """Draw a straight line."""
-        self._words.plot(x, y, color=INK, linewidth=width)
+        self._lines.plot(x, y, color=INK, linewidth=width)
 
     def rectangle(self, box: Box, **style: Any) -> None:
         """Draw a rectangle."""
-        self._words.add_patch(Rectangle((box.x, box.y), box.width, box.height, **style))
+        self._lines.add_patch(Rectangle((box.x, box.y), box.width, box.height, **style))
 
     def header(self, title: str, subtitle: str) -> None:
         """Write what the picture shows."""
@@ -140,13 +173,55 @@ class Page:
         drawn: NDArray[np.uint8] = np.asarray(
             self._canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         )
-        # Lines and words are a few percent of the pixels: only these are blended.
-        touched = drawn[..., 3] > 0
-        ink = drawn[touched].astype(np.uint16)
-        alpha = ink[:, 3:]
-        below = self.pixels[touched]
-        self.pixels[touched] = (below * (255 - alpha) + ink[:, :3] * alpha + 127) // 255
+        _blend(self.pixels, drawn)
+        for ink, x, y in self._words:
+            ink.put(self.pixels, x, y)
         return self.pixels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ink:
+    """Words as drawn, to be laid on pages."""
+
+    rgba: NDArray[np.uint8]
+    x: int
+    """Left edge, px from the pixel that the words are anchored at."""
+    y: int
+
+    def put(self, pixels: RgbArray, x: int, y: int) -> None:
+        """Lay the words on a page, cut at its edges."""
+        left, top = x + self.x, y + self.y
+        height, width = self.rgba.shape[:2]
+        part = np.s_[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)]
+        below = pixels[part]
+        rows, cols = max(0, -top), max(0, -left)
+        _blend(below, self.rgba[rows : rows + below.shape[0], cols : cols + below.shape[1]])
+
+
+@lru_cache(maxsize=512)
+def _ink_of(words: str, x: float, y: float, style: tuple[tuple[str, Any], ...]) -> _Ink:
+    """Draw words at a fraction of a pixel. Most words of a page stand on every page."""
+    room = Size(2 * (len(words) + 2) * _WIDEST_CHAR_PX, 2 * _TALLEST_PX)
+    figure = Figure(figsize=(room.width / _DPI, room.height / _DPI), dpi=_DPI, facecolor="none")
+    canvas = FigureCanvasAgg(figure)
+    middle = (room.width // 2, room.height // 2)
+    drawing = Drawing(figure, Box(0, 0, room.width, room.height), room, 1)
+    drawing.text(middle[0] + x, middle[1] + y, words, **dict(style))
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    rows, cols = (np.flatnonzero(drawn[..., 3].any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return _Ink(np.zeros((0, 0, 4), np.uint8), 0, 0)
+    box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    return _Ink(drawn[box].copy(), int(cols[0]) - middle[0], int(rows[0]) - middle[1])
+
+
+def _blend(below: RgbArray, drawn: NDArray[np.uint8]) -> None:
+    """Lay what was drawn over pixels, in place; only what is touched costs anything."""
+    touched = drawn[..., 3] > 0
+    ink = drawn[touched].astype(np.uint16)
+    alpha = ink[:, 3:]
+    below[touched] = (below[touched] * (255 - alpha) + ink[:, :3] * alpha + 127) // 255
 
 
 def _shortened(words: str, n_chars: int) -> str:

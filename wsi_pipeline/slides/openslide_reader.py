@@ -15,9 +15,11 @@ from wsi_pipeline.geometry import Box, Mpp, RgbArray, Size
 from wsi_pipeline.slides.background import on_background
 from wsi_pipeline.slides.canvas import read_thumbnail
 from wsi_pipeline.slides.color import plan_icc
+from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
 from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution
+from wsi_pipeline.slides.scan_date import stated_scan_date
 from wsi_pipeline.slides.tiff_tiles import TiffTiles, find_tiles
 
 PIECE_PX: Final = 512
@@ -298,13 +300,14 @@ def _info(
         path=path,
         vendor=properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
         n_bytes=path.stat().st_size,
-        quickhash=properties.get(openslide.PROPERTY_NAME_QUICKHASH1, ""),
+        quickhash=properties.get(openslide.PROPERTY_NAME_QUICKHASH1) or sampled_sha256(path),
         mpp=resolution.mpp,
         mpp_source=resolution.source,
         objective_power=objective_power,
         background_rgb=_background(properties),
         icc=icc,
         warnings=resolution.warnings + icc_warnings,
+        scan_date=stated_scan_date(properties),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from wsi_pipeline.geometry import Box, Mpp, RgbArray, Size
+from wsi_pipeline.slides.scan_date import ScanDate
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class SlideInfo:
     """OpenSlide's vendor word, or "image" for a plain picture."""
     n_bytes: int
     quickhash: str
-    """OpenSlide's quickhash-1; for a plain picture the sha256 of the file."""
+    """OpenSlide's quickhash-1, or, where it gives none, of pieces of the file; for a plain picture
+    the sha256 of the file."""
     mpp: Mpp | None
     """µm/px of level 0 as stated or overridden; None where unknown."""
     mpp_source: str
@@ -50,6 +52,8 @@ class SlideInfo:
     """"none", "present, not applied" or "applied to sRGB"."""
     warnings: tuple[str, ...] = ()
     """What a user should know about the slide (mpp that disagrees with the magnification ...)."""
+    scan_date: ScanDate | None = None
+    """The day of the scan, where the file states one."""
 
 
 class SlideReader(Protocol):
