@@ -151,6 +151,29 @@ def test_two_outputs_give_the_one_of_idc(write_folder: WriteFolder) -> None:
     )  # softmax of two is the sigmoid of their difference
 
 
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([[0.1], [-3.0]], r"gives -3 to 0\.1, its card says these are probabilities.*logit"),
+        ([[0.1], [1.2]], "its card says these are probabilities"),
+        ([[0.1], [np.nan]], "not finite"),
+        ([[np.inf], [0.2]], "not finite"),
+        ([[0.1, 0.2, 0.7]], "gives 3 numbers a patch, its card names 1 classes"),
+    ],
+)
+def test_outputs_that_are_not_what_the_card_says_are_refused(
+    outputs: list[list[float]], message: str, write_folder: WriteFolder
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_card(write_folder()).require_fitting(np.array(outputs, np.float32))
+
+
+def test_outputs_as_the_card_says_pass(write_folder: WriteFolder) -> None:
+    read_card(write_folder()).require_fitting(np.array([[0.0], [1.0]], np.float32))
+    logits = read_card(write_folder(output="logit"))
+    logits.require_fitting(np.array([[-30.0], [30.0]], np.float32))
+
+
 def test_logit_and_sigmoid_undo_each_other_and_stay_finite() -> None:
     p = np.array([0, 1e-6, 0.3, 0.999, 1], np.float32)
     assert np.isfinite(logit(p)).all()

@@ -1,3 +1,5 @@
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,18 @@ from wsi_pipeline.classifier.context import ring_features
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import Box
-from wsi_pipeline.learning.context import LabelledMap, add_context, fit_context, leave_one_out
+from wsi_pipeline.learning.context import (
+    LabelledMap,
+    add_context,
+    add_context_by_teachers,
+    fit_context,
+    leave_one_out,
+)
+from wsi_pipeline.learning.folds import OutOfFold
 
-IDENTITY = ContextRefinement((1.0, 0.0, 0.0), 0.0, 0.5)
+DARKNESS = Path(__file__).parents[1] / "models" / "darkness"
+IDENTITY = ContextRefinement((1.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.5)
+SMOOTHING = ContextRefinement((0.5, 0.2, 0.1, 0.1, 0.1), -0.1, 0.4)
 
 
 def test_without_ring_weights_the_map_stays_as_it_is() -> None:
@@ -25,14 +36,17 @@ def test_without_ring_weights_the_map_stays_as_it_is() -> None:
     np.testing.assert_allclose(IDENTITY.refine(values), values, atol=1e-6)
 
 
-def test_rings_are_means_over_the_cells_around() -> None:
+def test_rings_are_means_and_maxima_over_the_cells_around() -> None:
     values = np.full((7, 7), 0.5, np.float32)
     values[3, 4] = 0.9
     values[1, 1] = 0.2
-    own, near, far = ring_features(values)[3, 3]
+    values[5, 5] = 0.6
+    own, near, near_largest, far, far_largest = ring_features(values)[3, 3]
     assert own == pytest.approx(0.0, abs=1e-6)
     assert near == pytest.approx(np.log(9) / 9, abs=1e-5)
-    assert far == pytest.approx(np.log(0.25) / 17, abs=1e-5)
+    assert far == pytest.approx((np.log(0.25) + np.log(1.5)) / 17, abs=1e-5)
+    assert near_largest == pytest.approx(np.log(9), abs=1e-5)
+    assert far_largest == pytest.approx(np.log(1.5), abs=1e-5)
 
 
 def test_missing_neighbors_do_not_pull_a_cell_down() -> None:
@@ -49,7 +63,7 @@ def test_unclassified_stays_unclassified_at_every_stride(rows: int, cols: int, s
     rng = np.random.default_rng(rows * 7 + cols)
     values = rng.uniform(0, 1, (rows * step, cols * step)).astype(np.float32)
     values[rng.random(values.shape) < 0.4] = np.nan
-    refined = ContextRefinement((0.5, 0.3, 0.2), -0.1, 0.4).refine(values, step)
+    refined = SMOOTHING.refine(values, step)
     np.testing.assert_array_equal(np.isnan(refined), np.isnan(values))
     known = refined[~np.isnan(refined)]
     assert ((known >= 0) & (known <= 1)).all()
@@ -75,8 +89,8 @@ def test_the_fit_learns_that_neighbors_matter() -> None:
     [
         {},
         {"weights": [1, 2], "bias": 0, "threshold": 0.5},
-        {"weights": [1, 2, 3], "bias": "x", "threshold": 0.5},
-        {"weights": [1, 2, 3], "bias": 0, "threshold": 1.5},
+        {"weights": [1, 2, 3, 4, 5], "bias": "x", "threshold": 0.5},
+        {"weights": [1, 2, 3, 4, 5], "bias": 0, "threshold": 1.5},
     ],
 )
 def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
@@ -85,13 +99,13 @@ def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
 
 
 def test_it_survives_the_card() -> None:
-    context = ContextRefinement((0.5, 0.3, 0.2), -0.1, 0.4)
+    context = SMOOTHING
     assert ContextRefinement.from_dict(context.to_dict()) == context
 
 
-def test_train_on_slides_extends_a_model(
-    tmp_path: Path, phantom_factory: Callable[..., Phantom], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def slides(tmp_path: Path, phantom_factory: Callable[..., Phantom]) -> Path:
+    """Three slides with truth."""
     folder = tmp_path / "slides"
     folder.mkdir()
     for number in range(3):
@@ -101,18 +115,80 @@ def test_train_on_slides_extends_a_model(
         truth[2:4, 2 + number : 4 + number] = 2
         Image.fromarray(truth).save(folder / f"s{number}_truth.png")
         assert phantom.path.parent == folder
-    model = Path(__file__).parents[1] / "models" / "darkness"
-    words = ["train", str(folder), "--slides", "--model", str(model), "-o", str(tmp_path / "m")]
+    return folder
+
+
+def test_train_on_slides_extends_a_model(
+    slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(slides), "--slides", "--model", str(DARKNESS), "-o", str(tmp_path / "m")]
     assert main(words) == 0
     assert "with neighbors: AUC 1.0000" in capsys.readouterr().out
     card = read_card(tmp_path / "m")
     assert card.context is not None
-    assert card.sha256 == read_card(model).sha256
-    assert read_card(model).context is None
+    assert card.sha256 == read_card(DARKNESS).sha256
+    assert read_card(DARKNESS).context is None
+    assert "| pooled, refined | 1.000" in (tmp_path / "m" / "README.md").read_text()
+
+
+def _model(folder: Path, **changes: object) -> Path:
+    """Copy the darkness model with changes to its card."""
+    shutil.copytree(DARKNESS, folder)
+    record = json.loads((folder / "model.json").read_text()) | changes
+    (folder / "model.json").write_text(json.dumps(record))
+    return folder
+
+
+def _teachers(folder: Path, fold_of: dict[str, int]) -> Path:
+    """Write teachers that all go by darkness."""
+    n = len(fold_of)
+    for fold in set(fold_of.values()):
+        _model(folder / f"fold-{fold}", name=f"fold-{fold}")
+    OutOfFold(
+        tuple(f"{patient}.png" for patient in fold_of),
+        np.array(list(fold_of)),
+        np.zeros((n, 2), np.int32),
+        np.zeros(n, np.int8),
+        np.array(list(fold_of.values())),
+        np.zeros(n, np.float32),
+    ).write(folder)
+    return folder
+
+
+def test_weights_come_from_training_slides_and_the_threshold_from_validation_slides(
+    slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = _teachers(tmp_path / "teachers", {"s0": 1, "s1": 2, "other": 1})
+    model = _model(tmp_path / "m", split={"train": ["s0", "s1"], "validation": ["s2"]})
+    words = ["train", slides, "--slides", "--model", model, "--teacher", teachers, "-o", model]
+    assert main([str(word) for word in words]) == 0
+    assert "judged on validation slides" in capsys.readouterr().out
+    context = read_card(model).record["context"]
+    assert context["slides"] == ["s0", "s1"]
+    assert context["validation_slides"] == ["s2"]
+    assert set(context["teachers"]) == {"1", "2"}
+    assert context["metrics"]["mean_over_slides"]["refined"]["auc"] == 1.0
+
+
+def test_teachers_that_saw_a_validation_patient_are_refused(slides: Path, tmp_path: Path) -> None:
+    teachers = _teachers(tmp_path / "teachers", {"s0": 1, "s1": 2, "s2": 1})
+    model = _model(tmp_path / "m", split={"validation": ["s2"]})
+    with pytest.raises(DatasetError, match=r"trained on 1 of the patients that validate"):
+        add_context_by_teachers(read_card(model), slides, teachers, model)
+
+
+def test_teachers_need_training_slides_and_the_models_scale(slides: Path, tmp_path: Path) -> None:
+    model = _model(tmp_path / "m", split={"validation": ["s2"]})
+    few = _teachers(tmp_path / "few", {"s0": 1})
+    with pytest.raises(DatasetError, match=r"1 slides of the teachers' patients"):
+        add_context_by_teachers(read_card(model), slides, few, model)
+    teachers = _teachers(tmp_path / "teachers", {"s0": 1, "s1": 1})
+    shutil.rmtree(teachers / "fold-1")
+    _model(teachers / "fold-1", spacing_um_px=4.0)
+    with pytest.raises(ModelError, match=r"at 4 µm/px, darkness of 50 px at 8 µm/px"):
+        add_context_by_teachers(read_card(model), slides, teachers, model)
 
 
 def test_too_few_slides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no \*_truth\.png"):
-        add_context(
-            read_card(Path(__file__).parents[1] / "models" / "darkness"), tmp_path, tmp_path / "m"
-        )
+        add_context(read_card(DARKNESS), tmp_path, tmp_path / "m")

@@ -59,6 +59,12 @@ def test_no_patch_gives_no_probability(card: ModelCard, patches: RgbArray) -> No
     assert LiteRTClassifier(card, 1).predict(patches[:0]).shape == (0,)
 
 
+def test_outputs_that_do_not_fit_the_card_are_refused(card: ModelCard, patches: RgbArray) -> None:
+    wrong = LiteRTClassifier(replace(card, input_range=(-1e30, 1e30)), 1)
+    with pytest.raises(ModelError, match="not finite"):
+        wrong.predict(patches[:2])
+
+
 def test_a_damaged_model_is_refused_when_it_is_loaded(card: ModelCard, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(b"no model")
     damaged = replace(card, folder=tmp_path)

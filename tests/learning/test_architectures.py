@@ -14,6 +14,7 @@ pytestmark = [
 
 ARCHITECTURES = {
     "compact-residual": 0,
+    "compact-residual-small": 0,
     "baseline-cnn": 0,
     "vgg16": 32,
     "vgg19": 32,
@@ -33,7 +34,8 @@ def test_each_architecture_trains_saves_loads_and_predicts_the_same(
 ) -> None:
     import keras
 
-    from wsi_pipeline.learning.training import TrainingOptions, predict, train
+    from wsi_pipeline.learning.options import TrainingOptions
+    from wsi_pipeline.learning.training import predict, train
 
     keras.backend.clear_session()
     data = make_dataset("ab", 2)

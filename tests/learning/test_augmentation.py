@@ -32,7 +32,7 @@ def tissue() -> NDArray[np.float32]:
     return np.round(255 * np.exp(-density @ vectors)).astype(np.float32)
 
 
-LAYERS = ("RandomDihedral", "RandomStain", "RandomFocus", "RandomJpeg")
+LAYERS = ("RandomDihedral", "RandomScale", "RandomStain", "RandomFocus", "RandomJpeg")
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -112,6 +112,27 @@ def test_focus_scales_fine_detail_and_leaves_the_mean(
     inner = np.s_[:, 2:-2, 2:-2]
     assert np.diff(blurred, axis=1).std() < 0.9 * np.diff(tissue, axis=1).std()
     assert blurred[inner].mean() == pytest.approx(tissue[inner].mean(), abs=1.0)
+
+
+def test_scaling_is_alike_along_both_axes_and_different_for_each_image(augmentation: Any) -> None:
+    rows, cols = np.mgrid[:40, :40].astype(np.float32)
+    ramp = np.stack([5 * rows, 5 * cols, 5 * cols], -1)[None].repeat(16, 0)
+    scaled = np.asarray(augmentation.RandomScale(0.1, share=1.0, seed=0)(ramp, training=True))
+    inner = scaled[:, 8:-8, 8:-8]
+    down = np.diff(inner[..., 0], axis=1).mean((1, 2)) / 5
+    right = np.diff(inner[..., 1], axis=2).mean((1, 2)) / 5
+    np.testing.assert_allclose(down, right, atol=1e-3)
+    assert ((down > 0.9) & (down < 1.1)).all()
+    assert np.ptp(down) > 0.1
+
+
+def test_a_training_without_any_augmentation_can_be_had(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    nothing = augmentation.histology_augmentation(
+        dihedral=False, stain=False, focus=False, jpeg=False
+    )
+    np.testing.assert_array_equal(np.asarray(nothing(tissue, training=True)), tissue)
 
 
 @pytest.mark.parametrize(

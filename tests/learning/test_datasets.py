@@ -71,6 +71,20 @@ def test_a_name_that_contradicts_its_folder_is_reported(
     assert len(data.problems["folder and name contradict each other (folder taken)"]) == 1
 
 
+def test_a_picture_under_both_labels_is_reported_and_kept(
+    tmp_path: Path, write_patch: WritePatch
+) -> None:
+    first = write_patch(tmp_path, "10", 1, x=1)
+    write_patch(tmp_path, "10", 0, x=51)
+    second = write_patch(tmp_path, "10", 0, x=101)
+    second.write_bytes(first.read_bytes())
+    data = read_archive_folder(tmp_path, 32)
+    assert len(data) == 3
+    ((kind, names),) = data.problems.items()
+    assert kind == "the same picture under both labels (all kept)"
+    assert {Path(name).name for name in names} == {first.name, second.name}
+
+
 def test_the_same_name_twice_is_reported(tmp_path: Path, write_patch: WritePatch) -> None:
     write_patch(tmp_path / "a", "1", 1)
     write_patch(tmp_path / "b", "1", 1)
@@ -146,7 +160,7 @@ def _table(
 
 def test_a_table_of_labels_beside_tiff_images(tmp_path: Path) -> None:
     _picture(tmp_path / "train" / "aa.tif", 96)
-    _picture(tmp_path / "train" / "bb.tif", 96)
+    _picture(tmp_path / "train" / "bb.tif", 96, 90)
     _picture(tmp_path / "train" / "spare.tif", 96)
     _table(tmp_path / "labels.csv", [("aa", "1"), ("bb.tif", "0"), ("gone", "1"), ("aa", "0")])
     data = read_dataset(tmp_path, 96)

@@ -19,6 +19,10 @@ pytestmark = [
 ]
 
 
+QUICK_TRAINING = ["train", "--architecture", "baseline-cnn", "--epochs", "1", "--batch-size", "8",
+                  "--patch-size-px", "32", "--learning-rate", "0.005", "--no-jpeg"]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, paint_patch: Any) -> Path:
     """Two patients to train and two to validate, by the published lists."""
@@ -57,6 +61,43 @@ def test_training_leaves_a_whole_model_folder(model_folder: Path) -> None:
     assert "auc_ci95" in card["metrics"]
     metrics = json.loads((model_folder / "report" / "metrics.json").read_text())
     assert metrics["auc"] == pytest.approx(card["metrics"]["auc"], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def teachers(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks that each did not see one of the two training patients."""
+    folder = tmp_path_factory.mktemp("teachers") / "t"
+    assert main([*QUICK_TRAINING, str(archive), "--folds", "2", "-o", str(folder)]) == EXIT_DONE
+    return folder
+
+
+def test_a_teacher_never_saw_the_patients_of_its_fold(teachers: Path) -> None:
+    rows = list(csv.DictReader((teachers / "out_of_fold.csv").read_text().splitlines()))
+    assert len(rows) == 48
+    assert {row["patient"] for row in rows} == {"8865", "8913"}
+    for row in rows:
+        card = json.loads((teachers / f"fold-{row['fold']}" / "model.json").read_text())
+        assert row["patient"] in card["split"]["left_out"]
+        assert row["patient"] not in card["split"]["train"]
+        assert card["split"]["validation"] == ["8867", "9022"]
+
+
+def test_a_student_is_taught_and_its_card_says_so(
+    archive: Path, teachers: Path, tmp_path: Path
+) -> None:
+    words = [*QUICK_TRAINING, str(archive), "-o", str(tmp_path / "s"), "--teacher", str(teachers)]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("mixup: 0.2\nepochs: 9\n")
+    words += ["-c", str(recipe)]
+    assert main([*words, "--teacher-weight", "0.7"]) == EXIT_DONE
+    training = json.loads((tmp_path / "s" / "model.json").read_text())["training"]
+    assert (training["teacher_weight"], training["mixup"], training["epochs"]) == (0.7, 0.2, 1)
+    assert "out_of_fold.csv sha256" in training["teacher"]
+    assert "taught by out-of-fold logits" in (tmp_path / "s" / "README.md").read_text()
+    assert all(0 <= entry["accuracy"] <= 1 for entry in training["history"])
+    assert max(entry["accuracy"] for entry in training["history"]) > 0.4
+    assert main([*words, "--teacher-weight", "0.2"]) == EXIT_USAGE
+    assert main([*words, "--folds", "2"]) == EXIT_USAGE
 
 
 def test_both_engines_say_the_same_whatever_comes_together(model_folder: Path) -> None:

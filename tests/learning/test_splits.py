@@ -52,6 +52,12 @@ def test_a_random_split_puts_each_patient_on_one_side(patients: set[str], seed: 
     assert sorted(split.train + split.validation) == sorted(patients)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_random_split_keeps_patients_that_look_alike_together(seed: int) -> None:
+    split = random_split(["9078", "9123", "a", "b", "c", "d"], np.random.default_rng(seed), 0.4)
+    assert ("9078" in split.train) == ("9123" in split.train)
+
+
 def test_one_patient_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="needs two patients, there are 1"):
         random_split(["only", "only"], np.random.default_rng(0))

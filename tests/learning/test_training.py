@@ -20,7 +20,7 @@ SMALL = {"architecture": "baseline-cnn", "epochs": 3, "batch_size": 8}
 
 
 def _options(**changes: Any) -> Any:
-    from wsi_pipeline.learning.training import TrainingOptions
+    from wsi_pipeline.learning.options import TrainingOptions
 
     return TrainingOptions(**{**SMALL, **changes})
 
@@ -29,12 +29,14 @@ def _weights(model: Any) -> list[np.ndarray[Any, Any]]:
     return [np.asarray(weight) for weight in model.get_weights()]
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
-    make_dataset: MakeDataset, tmp_path: Path
+    precision: str, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
     from wsi_pipeline.learning import training
 
-    data, validation, options = make_dataset("abc"), make_dataset("d"), _options()
+    data, validation = make_dataset("abc"), make_dataset("d")
+    options = _options(precision=precision)
     undisturbed, history = training.train(data, validation, options, tmp_path / "whole")
 
     class KilledError(Exception):
@@ -69,6 +71,40 @@ def test_the_network_of_the_best_epoch_is_returned(
     auc = metrics.auc(validation.labels, predict(network, validation.images))
     assert auc == pytest.approx(max(entry["validation_auc"] for entry in history))
     assert {"loss", "accuracy", "validation_loss", "validation_accuracy"} <= set(history[0])
+
+
+def test_what_was_trained_in_mixed_precision_is_kept_in_float32(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    import keras
+
+    from wsi_pipeline.learning.training import train
+
+    data = make_dataset("ab", 4)
+    options = _options(precision="mixed_bfloat16", epochs=2, learning_rate=5e-3)
+    network, history = train(data, data, options, tmp_path)
+    assert keras.config.dtype_policy().name == "float32"
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+    assert {str(weight.dtype) for weight in network.weights} == {"float32"}
+    assert history[-1]["loss"] < history[0]["loss"]
+    state = keras.models.load_model(tmp_path / "state-0002.keras")
+    trained = state.get_layer("baseline-cnn")
+    assert trained.get_layer("conv1").dtype_policy.name == "mixed_bfloat16"
+    assert trained.layers[-1].dtype_policy.name == "float32"
+
+
+def test_a_network_computes_alike_in_another_precision() -> None:
+    from wsi_pipeline.classifier.keras_model import in_precision
+    from wsi_pipeline.learning.architectures import build
+
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    network = build("vgg16", 32, input_px=32)  # has an operation that is no layer
+    half = in_precision(network, "mixed_bfloat16")
+    assert half.get_layer("block1_conv1").compute_dtype == "bfloat16"
+    expected = np.asarray(network(images))
+    np.testing.assert_allclose(np.asarray(half(images)), expected, atol=0.02)
+    again = in_precision(half, "float32")
+    np.testing.assert_array_equal(np.asarray(again(images)), expected)
 
 
 def test_a_folder_of_another_training_is_not_continued(
@@ -131,6 +167,7 @@ def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -
         ({"optimizer": "lion"}, "no optimizer 'lion'"),
         ({"loss": "hinge"}, "no loss 'hinge'"),
         ({"sampling": "odd"}, "no sampling 'odd'"),
+        ({"precision": "int8"}, "no precision 'int8'"),
         ({"head_epochs": 1}, "no base to keep still"),
         ({"weights": "imagenet"}, "starts from scratch"),
         ({"architecture": "vgg16", "weights": "missing.h5"}, "no weights file 'missing.h5'"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wsi_pipeline.classifier.context import ContextRefinement
 from wsi_pipeline.errors import ModelError
@@ -19,6 +23,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_MODEL: Final = "idc-compact"
 REQUIRED_KEYS: Final = ("name", "patch_size_px", "spacing_um_px", "class_names", "input_range")
 POSITIVE_WORDS: Final = ("idc", "invasive", "tumor", "tumour", "malignant", "cancer", "positive")
+TOLERANCE: Final = 1e-3
+"""Half precision may end a hair beyond 0 or 1."""
 OUTPUTS: Final = ("probability", "logit")
 
 
@@ -67,6 +73,34 @@ class ModelCard:
         """Stain statistics of the training set, where the folder has them."""
         path = self.folder / "stain_reference.json"
         return path if path.exists() else None
+
+    def require_fitting(self, outputs: NDArray[np.floating]) -> None:
+        """Refuse outputs of the last layer, one row a patch, that are not what the card says.
+
+        Raises
+        ------
+        ModelError
+            Where there is not one number a patch or a class, one is not finite (in a map it would
+            pass for "not classified"), or a probability lies outside 0 to 1.
+        """
+        n_outputs = outputs.size // len(outputs)
+        if n_outputs not in (1, len(self.class_names)):
+            raise ModelError(
+                f"{self.name} gives {n_outputs} numbers a patch, its card names "
+                f"{len(self.class_names)} classes",
+                "Give one name an output, in order, in class_names",
+            )
+        low, high = float(outputs.min()), float(outputs.max())
+        if not math.isfinite(low + high):
+            raise ModelError(
+                f"{self.name} gives numbers that are not finite",
+                "Check input_range in model.json, and the weights",
+            )
+        if self.output == "probability" and not -TOLERANCE <= low <= high <= 1 + TOLERANCE:
+            raise ModelError(
+                f"{self.name} gives {low:.3g} to {high:.3g}, its card says these are probabilities",
+                'Say "output": "logit" in model.json where the last layer has no sigmoid',
+            )
 
     @property
     def positive_class(self) -> int:

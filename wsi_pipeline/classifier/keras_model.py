@@ -35,7 +35,7 @@ class KerasClassifier:
         self._device = f"{device}, Keras on {keras.backend.backend()}"
         model = load_keras_model(card)
         if mixed_precision:
-            model = _in_half_precision(model)
+            model = in_precision(model, "mixed_bfloat16")
             self._device += ", mixed precision"
         # XLA compiles for seconds and gains nothing on the CPU for networks of this size.
         model.compile(jit_compile=False)
@@ -64,7 +64,9 @@ class KerasClassifier:
                 batch[: len(part)] = part
                 batch = batch * np.float32((high - low) / 255.0) + np.float32(low)
                 outputs.append(np.asarray(self._model.predict_on_batch(batch))[: len(part)])
-        return calibrated(np.concatenate(outputs), self._card)
+        found = np.concatenate(outputs)
+        self._card.require_fitting(found)
+        return calibrated(found, self._card)
 
 
 def load_keras_model(card: ModelCard) -> keras.Model:
@@ -88,24 +90,28 @@ def load_keras_model(card: ModelCard) -> keras.Model:
             f"{card.name} takes input {shape}, its card says patches of {side} x {side} RGB",
             "patch_size_px in model.json must be the side the network was built for",
         )
-    n_outputs = int(np.prod([n or 1 for n in model.output_shape[1:]]))
-    if n_outputs not in (1, len(card.class_names)):
-        raise ModelError(
-            f"{card.name} gives {n_outputs} numbers a patch, its card names "
-            f"{len(card.class_names)} classes",
-            "Give one name an output, in order, in class_names",
-        )
+    card.require_fitting(np.full((1, *(n or 1 for n in model.output_shape[1:])), 0.5))
     return model
 
 
-def _in_half_precision(model: keras.Model) -> keras.Model:
-    """Return the same network computing in bfloat16, its last layer in float32."""
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Return the same network with the same weights, computing by another dtype policy.
+
+    Parameters
+    ----------
+    model : keras.Model
+    policy : {"float32", "mixed_bfloat16", "mixed_float16"}
+        Of every layer but the last, which gives float32 in any case. Weights stay float32.
+    """
     last = model.layers[-1].name
 
     def clone(layer: Any) -> Any:
+        if isinstance(layer, keras.Model):  # a network inside the network
+            return in_precision(layer, policy)
         config = layer.get_config()
-        if layer.name != last and not isinstance(layer, keras.layers.InputLayer):
-            config["dtype"] = "mixed_bfloat16"
+        is_input = isinstance(layer, keras.layers.InputLayer)
+        if "dtype" in config and layer.name != last and not is_input:
+            config["dtype"] = policy
         return layer.__class__.from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=clone)

@@ -44,7 +44,9 @@ class LiteRTClassifier:
         if not len(patches):
             return np.empty(0, np.float32)
         batches = (patches[start : start + BATCH] for start in range(0, len(patches), BATCH))
-        return calibrated(np.concatenate(list(self._pool.map(self._run, batches))), self._card)
+        found = np.concatenate(list(self._pool.map(self._run, batches)))
+        self._card.require_fitting(found)
+        return calibrated(found, self._card)
 
     def _run(self, patches: RgbArray) -> FloatArray:
         try:

@@ -28,7 +28,11 @@ def execute(options: argparse.Namespace) -> int:
         default = " (default)" if name == DEFAULT_MODEL else ""
         print(f"{name}{default}: {card.architecture}, sha256 {card.sha256[:12]}")
         print(f"  patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px")
-        print(f"  stain {card.stain}, threshold {card.threshold:.3f}")
+        neighbors = "refined by neighbors" if card.context else "no refinement by neighbors"
+        print(f"  stain {card.stain}, threshold {card.threshold:.3f}, {neighbors}")
+        size_mb = card.weights_path.stat().st_size / 1e6
+        license_name = card.record.get("license", "not stated")
+        print(f"  {size_mb:.1f} MB, license {license_name}, {card.folder}")
         metrics = card.record.get("metrics", {})
         figures = [f"{key} {metrics[key]:.3f}" for key in SHOWN_METRICS if key in metrics]
         if figures:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsi_pipeline.cli.main import EXIT_DONE
 
-TRAINING_OPTIONS = (
-    "architecture", "weights", "input_px", "head_epochs", "tuned_share", "tuning_rate",
-    "epochs", "patience", "batch_size", "optimizer", "learning_rate", "weight_decay",
-    "loss", "sampling", "positive_weight", "jpeg", "stain", "seed",
-)  # fmt: skip
-"""Options that are fields of `TrainingOptions` under the same name."""
+if TYPE_CHECKING:
+    from wsi_pipeline.learning.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DATASET is a folder of slides with *_truth.png beside them: fit the refinement by "
         "neighbors for --model, which must not have been trained on them")  # fmt: skip
     add("--model", metavar="NAME_OR_DIR", help="with --slides: the model to extend")
+    add("--folds", type=int, metavar="K",
+        help="train K teachers instead, each without one fold of the training patients; MODEL_DIR "
+        "then holds fold-1 ... and out_of_fold.csv")  # fmt: skip
+    add("--teacher", type=Path, metavar="DIR",
+        help="a folder of --folds: train on labels softened by what its networks say of patients "
+        "that they did not see; with --slides: fit the refinement on the training slides by the "
+        "same networks, choose its threshold on the validation slides")  # fmt: skip
+    add("-c", "--config", type=Path, metavar="FILE",
+        help="YAML of network and training options by their names, such as learning_rate; options "
+        "stand above it")  # fmt: skip
     add("--name", help="name in the card (default: the folder's)")
     add("--split", choices=("auto", "published", "random", "folders", "patch"), default="auto",
         help="by patient: published case lists, random, or as the sub-folders say; 'patch' splits "
@@ -38,31 +47,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--architecture", default="compact-residual", metavar="NAME",
-        help="compact-residual, baseline-cnn, vgg16, vgg19, resnet50, inception-v3, "
-        "inception-resnet-v2, densenet201, mobilenet-v2, efficientnet-b0")  # fmt: skip
-    add("--weights", default="", metavar="imagenet|FILE", help="default: from scratch")
-    add("--input-px", type=int, default=0, help="side that ImageNet networks resize patches to")
-    add("--head-epochs", type=int, default=0, help="epochs that train the last layer alone")
-    add("--tuned-share", type=float, default=0.5, help="part of the base that trains after them")
-    add("--tuning-rate", type=float, default=2e-4, help="peak learning rate after them")
+    add = partial(group.add_argument, default=argparse.SUPPRESS)  # defaults: TrainingOptions
+    add("--architecture", metavar="NAME",
+        help="compact-residual (default), compact-residual-small, baseline-cnn, vgg16, vgg19, "
+        "resnet50, inception-v3, inception-resnet-v2, densenet201, mobilenet-v2, "
+        "efficientnet-b0")  # fmt: skip
+    add("--weights", metavar="imagenet|FILE", help="default: from scratch")
+    add("--input-px", type=int, help="side that ImageNet networks resize patches to")
+    add("--head-epochs", type=int, help="epochs that train the last layer alone")
+    add("--tuned-share", type=float, help="part of the base that trains after them")
+    add("--tuning-rate", type=float, help="peak learning rate after them")
 
 
 def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--epochs", type=int, default=24)
-    add("--patience", type=int, default=0, help="stop after so many epochs without a better AUC")
-    add("--batch-size", type=int, default=64)
-    add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw")
-    add("--learning-rate", type=float, default=1.5e-3, help="peak of the cosine schedule")
-    add("--weight-decay", type=float, default=0.02)
-    add("--loss", choices=("cross-entropy", "focal"), default="cross-entropy")
-    add("--sampling", choices=("natural", "balanced"), default="natural")
-    add("--positive-weight", type=float, default=1.0, help="weight of an IDC patch in the loss")
+    add = partial(group.add_argument, default=argparse.SUPPRESS)
+    add("--epochs", type=int)
+    add("--patience", type=int, help="stop after so many epochs without a better AUC; 0 = never")
+    add("--batch-size", type=int)
+    add("--optimizer", choices=("adamw", "adam", "sgd"))
+    add("--learning-rate", type=float, help="peak of the cosine schedule")
+    add("--weight-decay", type=float)
+    add("--loss", choices=("cross-entropy", "focal"))
+    add("--label-smoothing", type=float)
+    add("--sampling", choices=("natural", "balanced"))
+    add("--positive-weight", type=float, help="weight of an IDC patch in the loss")
+    add("--teacher-weight", type=float, help="share of --teacher in the target")
+    add("--teacher-temperature", type=float, help="divides the teacher's logits")
     add("--no-jpeg", dest="jpeg", action="store_false", help="do not train for compressed slides")
     add("--no-stain-jitter", dest="stain", action="store_false", help="do not vary the stain")
-    add("--seed", type=int, default=0)
+    add("--no-dihedral", dest="dihedral", action="store_false", help="do not flip and turn")
+    add("--no-focus", dest="focus", action="store_false", help="do not blur and sharpen")
+    add("--scale", type=float, help="enlarge and reduce by up to this share, such as 0.1; 0 = not")
+    add("--mixup", type=float, metavar="ALPHA", help="blend patches; 0 = not")
+    add("--cutmix", type=float, metavar="ALPHA", help="paste patches into others; 0 = not")
+    add("--stain-normalization", choices=("none", "reinhard", "macenko", "vahadane", "histogram"),
+        help="of each patient's patches; `run` then does it with slides")  # fmt: skip
+    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        help="what the layers compute in; the model that is written is float32")  # fmt: skip
+    add("--seed", type=int)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -71,17 +93,11 @@ def execute(options: argparse.Namespace) -> int:
     logging.getLogger("wsi_pipeline").setLevel(logging.INFO)
     if options.slides:
         return _extend(options)
-    from wsi_pipeline.learning.recipe import Recipe, train_model
-    from wsi_pipeline.learning.training import TrainingOptions
+    if options.folds is not None:
+        return _teach(options)
+    from wsi_pipeline.learning.recipe import train_model
 
-    recipe = Recipe(
-        name=options.name or options.out.resolve().name,
-        split=options.split,
-        patch_size_px=options.patch_size_px,
-        spacing_um_px=options.spacing_um_px,
-        training=TrainingOptions(**{name: getattr(options, name) for name in TRAINING_OPTIONS}),
-    )
-    card = train_model(options.dataset, options.out, recipe)
+    card = train_model(options.dataset, options.out, _recipe(options))
     metrics = card.record["metrics"]
     print(
         f"{card.name}: validation AUC {metrics['auc']:.4f}, balanced accuracy "
@@ -95,17 +111,58 @@ def execute(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _recipe(options: argparse.Namespace) -> Recipe:
+    from wsi_pipeline.learning.options import TrainingOptions, read_options
+    from wsi_pipeline.learning.recipe import Recipe
+
+    chosen = read_options(options.config) if options.config else {}
+    known = {field.name for field in fields(TrainingOptions)}
+    chosen |= {name: value for name, value in vars(options).items() if name in known - {"teacher"}}
+    return Recipe(
+        name=options.name or options.out.resolve().name,
+        split=options.split,
+        patch_size_px=options.patch_size_px,
+        spacing_um_px=options.spacing_um_px,
+        training=TrainingOptions(**chosen),
+        teachers=options.teacher,
+    )
+
+
+def _teach(options: argparse.Namespace) -> int:
+    """Train the networks of the folds and say how well they call patients they did not see."""
+    from wsi_pipeline.errors import ConfigError
+    from wsi_pipeline.learning import metrics
+    from wsi_pipeline.learning.teachers import train_teachers
+
+    if options.teacher is not None:
+        raise ConfigError(
+            "--folds makes teachers and --teacher uses them",
+            "Networks taught by others have seen all patients through them: choose one",
+        )
+    said = train_teachers(options.dataset, options.out, _recipe(options), options.folds)
+    print(
+        f"{len(said)} patches of {len(said.fold_of)} patients, each by a network that did not see "
+        f"its patient: AUC {metrics.auc(said.labels, said.logits):.4f}"
+    )
+    print(f"teachers {options.out}: use them with `wsi-pipeline train ... --teacher {options.out}`")
+    return EXIT_DONE
+
+
 def _extend(options: argparse.Namespace) -> int:
     """Fit the refinement by neighbors and say what it brings."""
     from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
-    from wsi_pipeline.learning.context import add_context
+    from wsi_pipeline.learning.context import add_context, add_context_by_teachers
 
-    card = add_context(find_model(options.model or DEFAULT_MODEL), options.dataset, options.out)
+    card = find_model(options.model or DEFAULT_MODEL)
+    if options.teacher is None:
+        card = add_context(card, options.dataset, options.out)
+    else:
+        card = add_context_by_teachers(card, options.dataset, options.teacher, options.out)
     for name, words in (("raw", "patches alone"), ("refined", "with neighbors")):
         scores = card.record["context"]["metrics"][name]
         print(
             f"{words}: AUC {scores['auc']:.4f}, balanced accuracy "
             f"{scores['balanced_accuracy']:.4f}, F1 {scores['f1']:.4f}"
         )
-    print(f"model folder {options.out}, judged by leaving one slide out")
+    print(f"model folder {options.out}, judged on {card.record['context']['metrics']['on']}")
     return EXIT_DONE

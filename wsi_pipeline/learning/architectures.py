@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -98,6 +99,7 @@ def baseline_cnn(patch_px: int) -> keras.Model:
 
 FROM_SCRATCH: dict[str, Callable[[int], keras.Model]] = {
     "compact-residual": compact_residual,
+    "compact-residual-small": partial(compact_residual, widths=(16, 64, 96), depths=(1, 1, 2)),
     "baseline-cnn": baseline_cnn,
 }
 """Our own networks by the name that `--architecture` takes; each takes the patch side in pixels."""

@@ -86,6 +86,42 @@ class RandomDihedral(PatchAugmentation):
 
 
 @keras.saving.register_keras_serializable("wsi_pipeline")
+class RandomScale(PatchAugmentation):
+    """Enlarge or reduce a share of the images a little about a point of their own, mirrored edges.
+
+    Parameters
+    ----------
+    strength : float
+        Half-width of the relative change of size.
+    share : float
+        Part of the images that are changed: the others keep detail that interpolation takes.
+    """
+
+    def __init__(self, strength: float = 0.1, share: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strength, self.share = strength, share
+
+    def augment(self, images: Any) -> Any:
+        """Return the images scaled."""
+        height, width = images.shape[1:3]
+        step = 1.0 + self.uniform(images, -self.strength, self.strength, (1,))
+        fixed = self.uniform(images, 0.0, 1.0, (2,)) * np.array([width - 1, height - 1], np.float32)
+        offset = fixed * (1.0 - step)
+        zero = ops.zeros_like(step)
+        transform = ops.concatenate(
+            [step, zero, offset[:, :1], zero, step, offset[:, 1:], zero, zero], axis=1
+        )
+        scaled = ops.image.affine_transform(
+            images, transform, fill_mode="reflect", data_format="channels_last"
+        )
+        return ops.where(self.chosen(images, self.share), ops.clip(scaled, 0.0, 255.0), images)
+
+    def get_config(self) -> Mapping[str, Any]:
+        """Return what rebuilds the layer."""
+        return {**super().get_config(), "strength": self.strength, "share": self.share}
+
+
+@keras.saving.register_keras_serializable("wsi_pipeline")
 class RandomStain(PatchAugmentation):
     """Scale hematoxylin, eosin and the residual apart, in optical density (Tellez et al. 2018).
 
@@ -265,12 +301,34 @@ def _doubled(plane: Any, axis: int) -> Any:
     return ops.einsum("ui,nijc->nujc" if axis == 1 else "uj,nijc->niuc", weights, plane)
 
 
-def histology_augmentation(*, seed: int = 0, jpeg: bool = True, stain: bool = True) -> keras.Model:
-    """Return the layers in the order of the world: tissue, stain, optics, file."""
-    chain: list[PatchAugmentation] = [RandomDihedral(seed=seed)]
+def histology_augmentation(
+    *,
+    seed: int = 0,
+    dihedral: bool = True,
+    scale: float = 0.0,
+    stain: bool = True,
+    focus: bool = True,
+    jpeg: bool = True,
+) -> keras.Model:
+    """Return the layers in the order of the world: tissue, stain, optics, file.
+
+    Parameters
+    ----------
+    seed : int
+    dihedral, stain, focus, jpeg : bool
+        Which of the layers there are.
+    scale : float
+        Strength of `RandomScale`; 0 = without it.
+    """
+    chain: list[PatchAugmentation] = []
+    if dihedral:
+        chain.append(RandomDihedral(seed=seed))
+    if scale:
+        chain.append(RandomScale(scale, seed=seed + 4))
     if stain:
         chain.append(RandomStain(seed=seed + 1))
-    chain.append(RandomFocus(seed=seed + 2))
+    if focus:
+        chain.append(RandomFocus(seed=seed + 2))
     if jpeg:
         chain.append(RandomJpeg(seed=seed + 3))
-    return keras.Sequential(chain, name="histology_augmentation")
+    return keras.Sequential(chain or [keras.layers.Identity()], name="histology_augmentation")

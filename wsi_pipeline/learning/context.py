@@ -18,10 +18,12 @@ from scipy.optimize import minimize
 from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, read_card
 from wsi_pipeline.classifier.context import ring_features
 from wsi_pipeline.config import load_config
-from wsi_pipeline.errors import DatasetError
+from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.execution import ThreadExecutor
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning import metrics
+from wsi_pipeline.learning.folds import OutOfFold, fold_folder
+from wsi_pipeline.learning.model_card import write_model_card
 from wsi_pipeline.learning.truth import SlideTruth, find_truths
 from wsi_pipeline.pipeline import SlideJob, do_slide
 from wsi_pipeline.planning import SlideSource
@@ -32,11 +34,7 @@ logger = logging.getLogger(__name__)
 
 PENALTY: Final = 1e-3
 """L2 on the weights: the rings are strongly correlated."""
-LEAST_OWN_WEIGHT: Final = 0.5
-MOST_OUTER_WEIGHT: Final = 0.2
-"""Left free, the fit hands nearly all weight to the outer ring (0.09, 0.54, 0.93): it wins 0.003 of
-pooled AUC, and wipes out foci of a few cells. Within these bounds slides with little tumor keep
-more of it, and the mean over slides is no worse."""
+NOT_CLASSIFIED: Final = "cells not classified count as 0"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,23 +75,114 @@ def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
             "At least three are needed to fit on some and judge on another",
         )
     labelled = [_classify(card, truth) for truth in truths]
-    held_out = leave_one_out(labelled)
-    labels, refined, raw = _pooled(labelled, held_out)
-    threshold = round(metrics.best_threshold(labels, refined), 4)
-    context = replace(fit_context(labelled), threshold=threshold)
-    record = {
-        **card.record,
-        "context": {
-            **context.to_dict(),
-            "slides": [item.slide_id for item in labelled],
-            "metrics": {
-                "on": "each slide by weights of the others; cells not classified count as 0",
-                "refined": _rounded(metrics.all_scores(labels, refined, threshold)),
-                "raw": _rounded(metrics.all_scores(labels, raw, card.threshold)),
-            },
+    context, figures = _judge(
+        fit_context(labelled), labelled, leave_one_out(labelled), card.threshold
+    )
+    figures = {"on": f"each slide by weights of the others; {NOT_CLASSIFIED}", **figures}
+    slides_used = {"slides": [item.slide_id for item in labelled]}
+    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+
+
+def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: Path) -> ModelCard:
+    """Fit the refinement on training slides, each classified by the network that did not see it.
+
+    On slides that it was trained on a network is surer than it will ever be again. The threshold
+    and the figures in the card come from the model itself on its validation slides, whose labels
+    have no part in the weights. A slide's id is its patient's.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model to extend.
+    slides : Path
+        Folder with slides and ``*_truth.png`` beside them; others than those of the training and
+        the validation patients are left alone.
+    teachers : Path
+        Folder of `wsi_pipeline.learning.teachers.train_teachers`.
+    out : Path
+        Model folder to write; may be the model's own.
+
+    Raises
+    ------
+    DatasetError
+        Where there are too few slides of either kind, or the teachers saw a validation patient.
+    ModelError
+        Where a teacher works at another scale than the model.
+    """
+    said = OutOfFold.read(teachers)
+    validating = set((card.record.get("split") or {}).get("validation", ()))
+    said.require_unseen(validating)
+    truths, fold_of = find_truths(slides), said.fold_of
+    training = [truth for truth in truths if truth.slide_id in fold_of]
+    validation = [truth for truth in truths if truth.slide_id in validating]
+    if len(training) < 2 or not validation:
+        raise DatasetError(
+            f"{slides} holds {len(training)} slides of the teachers' patients and "
+            f"{len(validation)} of the model's validation patients",
+            "At least two of the first and one of the second are needed; a slide is named by its "
+            "patient",
+        )
+    cards = {
+        fold: _same_scale(card, read_card(fold_folder(teachers, fold)))
+        for fold in sorted({fold_of[truth.slide_id] for truth in training})
+    }
+    fitted = [_classify(cards[fold_of[truth.slide_id]], truth) for truth in training]
+    judged = [_classify(card, truth) for truth in validation]
+    context = fit_context(fitted)
+    refined = [context.refine(item.values) for item in judged]
+    context, figures = _judge(context, judged, refined, card.threshold)
+    figures = {"on": f"validation slides, which chose the threshold; {NOT_CLASSIFIED}", **figures}
+    slides_used = {
+        "slides": [item.slide_id for item in fitted],
+        "validation_slides": [item.slide_id for item in judged],
+        "teachers": {str(fold): teacher.sha256 for fold, teacher in cards.items()},
+    }
+    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+
+
+def _same_scale(card: ModelCard, teacher: ModelCard) -> ModelCard:
+    ours, theirs = ((c.patch_size_px, c.spacing_um_px) for c in (card, teacher))
+    if ours != theirs:
+        raise ModelError(
+            f"{teacher.name} takes patches of {theirs[0]} px at {theirs[1]:g} µm/px, {card.name} "
+            f"of {ours[0]} px at {ours[1]:g} µm/px",
+            "Teachers must work at the model's scale",
+        )
+    return teacher
+
+
+def _judge(
+    context: ContextRefinement,
+    judged: Sequence[LabelledMap],
+    refined: Sequence[FloatArray],
+    raw_threshold: float,
+) -> tuple[ContextRefinement, dict[str, Any]]:
+    """Return the refinement with the best threshold on maps, and the scores there."""
+    labels, after, before = _pooled(judged, refined)
+    threshold = round(metrics.best_threshold(labels, after), 4)
+    raw = [item.values for item in judged]
+    figures = {
+        "refined": _rounded(metrics.all_scores(labels, after, threshold)),
+        "raw": _rounded(metrics.all_scores(labels, before, raw_threshold)),
+        "mean_over_slides": {
+            "refined": _mean_over_slides(judged, refined, threshold),
+            "raw": _mean_over_slides(judged, raw, raw_threshold),
         },
     }
-    return _write(card, record, out)
+    return replace(context, threshold=threshold), figures
+
+
+def _mean_over_slides(
+    judged: Sequence[LabelledMap], maps: Sequence[FloatArray], threshold: float
+) -> dict[str, float]:
+    """Return each score's mean over the slides where it is defined."""
+    rows = []
+    for item, map_ in zip(judged, maps, strict=True):
+        use = item.truth > 0
+        rows.append(metrics.all_scores(item.truth[use] == 2, np.nan_to_num(map_[use]), threshold))
+    names = ("auc", "balanced_accuracy", "f1")
+    defined = {name: [row[name] for row in rows if np.isfinite(row[name])] for name in names}
+    return {name: round(float(np.mean(values)), 4) for name, values in defined.items() if values}
 
 
 def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
@@ -105,7 +194,7 @@ def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
 
 
 def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
-    """Fit the weights at the least cross-entropy within bounds; each slide counts the same.
+    """Fit the weights at the least cross-entropy; each slide counts the same.
 
     Returns
     -------
@@ -130,8 +219,7 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
 
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
-    bounds = [(LEAST_OWN_WEIGHT, None), (0.0, None), (0.0, MOST_OUTER_WEIGHT), (None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B")
     return ContextRefinement(tuple(float(v) for v in found.x[:-1]), float(found.x[-1]), 0.5)
 
 
@@ -164,7 +252,7 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def _write(card: ModelCard, record: dict[str, Any], out: Path) -> ModelCard:
+def _write(card: ModelCard, context: dict[str, Any], out: Path) -> ModelCard:
     """Copy the model's files and write the card last: a folder with a card is whole."""
     with storing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -173,5 +261,8 @@ def _write(card: ModelCard, record: dict[str, Any], out: Path) -> ModelCard:
             for path in (card.weights_path, card.litert_path, card.stain_reference_path):
                 if path is not None:
                     shutil.copyfile(path, out / path.name)
+    record = {**card.record, "context": context}
     write_atomic(out / "model.json", json.dumps(record, indent=2).encode())
-    return read_card(out)
+    extended = read_card(out)
+    write_model_card(extended)
+    return extended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections import Counter
@@ -42,6 +43,8 @@ class PatchDataset:
     """What was met on the way, by kind: the files concerned."""
     sides: NDArray[np.str_] | None = None
     """Shape (N,): "train", "validation" or "test" where the data set's own folders say so."""
+    targets: NDArray[np.float32] | None = None
+    """float32, shape (N,): what training aims at, 0 to 1; None = the labels."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,6 +60,7 @@ class PatchDataset:
             files=tuple(self.files[i] for i in indices),
             positions=self.positions[indices],
             sides=None if self.sides is None else self.sides[indices],
+            targets=None if self.targets is None else self.targets[indices],
         )
 
     def of_patients(self, patients: Sequence[str]) -> PatchDataset:
@@ -148,6 +152,7 @@ def load_patches(
         )
     files = [entry for entry, _ in kept]
     _report_duplicates(files, problems)
+    _report_contradictions(kept, problems)
     for kind, names in problems.items():
         logger.warning("%s: %d patches, e.g. %s", kind, len(names), names[0])
     sides = np.array([entry.side for entry in files])
@@ -201,6 +206,23 @@ def _reduced(rgb: Image.Image, patch_px: int) -> Image.Image:
     box = (max(left, 0), max(top, 0), min(left + side, rgb.width), min(top + side, rgb.height))
     square = rgb.crop(box)
     return square if side == patch_px else square.resize((patch_px, patch_px), Image.Resampling.BOX)
+
+
+def _report_contradictions(
+    kept: Sequence[tuple[LabelledFile, RgbArray]], problems: dict[str, list[str]]
+) -> None:
+    """Name the pictures that stand under both labels, pixel for pixel the same."""
+    labels: dict[bytes, set[int]] = {}
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for _, image in kept]
+    for (entry, _), digest in zip(kept, digests, strict=True):
+        labels.setdefault(digest, set()).add(entry.label)
+    both = [
+        entry.name
+        for (entry, _), digest in zip(kept, digests, strict=True)
+        if len(labels[digest]) > 1
+    ]
+    if both:
+        problems["the same picture under both labels (all kept)"] = both
 
 
 def _report_duplicates(files: Sequence[LabelledFile], problems: dict[str, list[str]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.learning.datasets import PatchDataset
 from wsi_pipeline.learning.splits import Split, published_split, random_split
+from wsi_pipeline.stain import StainReference
 
 SPLITS: Final = ("auto", "published", "random", "folders", "patch")
 PATCH_SPLIT_NAME: Final = "random by patch (asked for): neighbors leak, figures are too good"
@@ -23,6 +24,8 @@ class Division:
     training: PatchDataset
     validation: PatchDataset
     split: Split
+    reference: StainReference | None = None
+    """Stains of the training side, before any normalization."""
 
 
 def divide(data: PatchDataset, how: str, seed: int) -> Division:

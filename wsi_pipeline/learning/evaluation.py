@@ -14,6 +14,7 @@ from wsi_pipeline.classifier import ModelCard, load_classifier
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.learning.layouts import read_dataset
+from wsi_pipeline.learning.normalization import normalize_patches
 from wsi_pipeline.learning.report import Evaluation
 from wsi_pipeline.learning.scoring import (
     PUBLISHED_SIDES,
@@ -31,6 +32,7 @@ from wsi_pipeline.learning.slide_evaluation import (
 )
 from wsi_pipeline.learning.splits import published_cases
 from wsi_pipeline.learning.truth import SlideTruth, find_truths
+from wsi_pipeline.planning import stain_reference
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +67,8 @@ def evaluate_patches(
     data = choose_patients(read_dataset(dataset, card.patch_size_px), patients)
     notes = leakage_notes(np.unique(data.patients).tolist(), card)
     if card.stain != "none":
-        notes.append(
-            f"The model expects {card.stain}-normalized slides; single patches are not normalized."
-        )
+        data = normalize_patches(data, card.stain, stain_reference(card))
+        notes.append(f"Stains normalized by {card.stain}, fitted on each patient's patches.")
     if (data.patients == "").all():
         notes.append("Patients are unknown: intervals are by patch and too narrow.")
         data = replace(data, patients=np.array(data.files))

@@ -11,6 +11,11 @@ from wsi_pipeline.learning.baselines import LEAKAGE_WARNING, PUBLISHED
 from wsi_pipeline.learning.report_page import SCORE_TITLES
 from wsi_pipeline.probability.files import write_atomic
 
+PICTURES: Final = (
+    "Pictures of its surest right and wrong calls: `report/index.html` where it was trained, or "
+    "`wsi-pipeline evaluate DATASET --model MODEL_DIR -o REPORT` on your copy of the data; none is "
+    "kept here, as they are images of patients."
+)
 NEVER: Final = "Never for screening patients."
 
 
@@ -39,6 +44,7 @@ def model_card_text(card: ModelCard) -> str:
         _data(record),
         "## Figures",
         _figures(record),
+        *_slide_figures(record),
         "## Limits",
         _limits(card),
         "## Licence",
@@ -64,12 +70,26 @@ def _network(card: ModelCard) -> str:
         "sampling",
         "learning_rate",
         "batch_size",
+        "label_smoothing",
         "jpeg",
         "stain",
+        "precision",
+        "mixup",
+        "cutmix",
+        "stain_normalization",
+        "positive_weight",
         "seed",
     )
     options = ", ".join(f"{name} {training[name]}" for name in shown if name in training)
-    return "\n".join([*lines, f"- {options}"] if options else lines)
+    lines += [f"- {options}"] if options else []
+    if training.get("command"):
+        lines.append(f"- again: `{training['command']}`")
+    if training.get("teacher"):
+        lines.append(
+            f"- taught by out-of-fold logits ({training['teacher']}): weight "
+            f"{training['teacher_weight']:g}, temperature {training['teacher_temperature']:g}"
+        )
+    return "\n".join(lines)
 
 
 def _data(record: Mapping[str, Any]) -> str:
@@ -110,8 +130,33 @@ def _figures(record: Mapping[str, Any]) -> str:
         + (f", F1 {b.f1:.3f}" if b.f1 else "")
         for b in PUBLISHED
     ]
-    return "\n".join([*lines, "", LEAKAGE_WARNING, "", "Pictures of right and wrong calls are in "
-                      "`report/index.html`."])  # fmt: skip
+    return "\n".join([*lines, "", LEAKAGE_WARNING, "", PICTURES])
+
+
+def _slide_figures(record: Mapping[str, Any]) -> list[str]:
+    """Return the section on maps refined by neighbors, where the model brings the means."""
+    context = record.get("context") or {}
+    figures = context.get("metrics") or {}
+    if "refined" not in figures:
+        return []
+    lines = [
+        f"Each cell's logit refined by those of its neighbors; fitted on "
+        f"{len(context.get('slides', ()))} slides. On {figures.get('on', 'slides')}:",
+        "",
+        "| cells of slides | AUC | balanced accuracy | Dice (F1) |",
+        "|---|---|---|---|",
+    ]
+    by_slide = figures.get("mean_over_slides") or {}
+    for words, scores in (
+        ("pooled, patches alone", figures.get("raw")),
+        ("pooled, refined", figures["refined"]),
+        ("mean over slides, patches alone", by_slide.get("raw")),
+        ("mean over slides, refined", by_slide.get("refined")),
+    ):
+        if scores:
+            values = (scores.get(name, float("nan")) for name in ("auc", "balanced_accuracy", "f1"))
+            lines.append(f"| {words} | {' | '.join(f'{value:.3f}' for value in values)} |")
+    return ["## Whole slides", "\n".join(lines)]
 
 
 def _limits(card: ModelCard) -> str:

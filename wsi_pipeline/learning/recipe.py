@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import logging
 import platform
-from dataclasses import asdict, dataclass, field
+import shlex
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +20,18 @@ from wsi_pipeline.classifier import (
     available_cores,
     load_classifier,
     logit,
+    sha256_of,
     sigmoid,
 )
-from wsi_pipeline.errors import StainError
 from wsi_pipeline.learning import metrics
 from wsi_pipeline.learning.calibration import fit_temperature
 from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.division import divide
+from wsi_pipeline.learning.division import Division, divide
+from wsi_pipeline.learning.folds import TABLE, OutOfFold
 from wsi_pipeline.learning.layouts import read_dataset
 from wsi_pipeline.learning.model_card import write_model_card
+from wsi_pipeline.learning.normalization import normalize_patches, stain_reference_of
+from wsi_pipeline.learning.options import TrainingOptions, as_arguments
 from wsi_pipeline.learning.packaging import write_model_folder
 from wsi_pipeline.learning.report import Evaluation, write_report
 from wsi_pipeline.learning.scoring import (
@@ -37,18 +41,11 @@ from wsi_pipeline.learning.scoring import (
     predict_patches,
     scores_record,
 )
-from wsi_pipeline.learning.splits import Split
-from wsi_pipeline.learning.training import TrainingOptions, predict, train
-from wsi_pipeline.stain import StainReference
-from wsi_pipeline.tissue import estimate_glass
+from wsi_pipeline.learning.training import predict, train
 
 logger = logging.getLogger(__name__)
 
 HIGH_SENSITIVITY: Final = 0.95
-REFERENCE_PATCHES: Final = 400
-"""Training patches whose pixels make the stain reference."""
-TISSUE_LEVEL: Final = 220
-"""Pixels of the reference are darker than this in their darkest channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,8 @@ class Recipe:
     patch_size_px: int = 50
     spacing_um_px: float = 8.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    teachers: Path | None = None
+    """Folder of `train_teachers` whose out-of-fold logits soften the labels."""
 
 
 def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
@@ -74,7 +73,9 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
         Where the folder holds no labelled patches or cannot be split by patient.
     """
     data = read_dataset(dataset, recipe.patch_size_px)
-    division = divide(data, recipe.split, recipe.training.seed)
+    division = prepare(data, recipe)
+    if recipe.teachers is not None:
+        division, recipe = _taught(division, recipe, recipe.teachers)
     training, validation, split = division.training, division.validation, division.split
     logger.info(
         "%d patches of %d patients to train, %d of %d to validate, %d patients left out",
@@ -85,9 +86,31 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
         len(split.left_out),
     )
     network, history = train(training, validation, recipe.training, out / "training")
-    card = package(network, history, training, validation, split, out, recipe)
+    card = package(network, history, division, out, recipe)
     report_on(card, validation)
     return card
+
+
+def prepare(data: PatchDataset, recipe: Recipe) -> Division:
+    """Divide a data set and normalize its stains as the recipe says."""
+    division = divide(data, recipe.split, recipe.training.seed)
+    reference, method = stain_reference_of(division.training), recipe.training.stain_normalization
+    return replace(
+        division,
+        training=normalize_patches(division.training, method, reference),
+        validation=normalize_patches(division.validation, method, reference),
+        reference=reference,
+    )
+
+
+def _taught(division: Division, recipe: Recipe, teachers: Path) -> tuple[Division, Recipe]:
+    """Soften the labels by what the teachers say, and name the teachers in the recipe."""
+    options, said = recipe.training, OutOfFold.read(teachers)
+    said.require_unseen(division.validation.patients)
+    softened = said.soften(division.training, options.teacher_weight, options.teacher_temperature)
+    name = f"{teachers.resolve().name}, {TABLE} sha256 {sha256_of(teachers / TABLE)}"
+    taught = replace(recipe, training=replace(options, teacher=name))
+    return replace(division, training=softened), taught
 
 
 def report_on(card: ModelCard, validation: PatchDataset) -> Path:
@@ -114,13 +137,12 @@ def report_on(card: ModelCard, validation: PatchDataset) -> Path:
 def package(
     network: keras.Model,
     history: list[dict[str, float]],
-    training: PatchDataset,
-    validation: PatchDataset,
-    split: Split,
+    division: Division,
     out: Path,
     recipe: Recipe,
 ) -> ModelCard:
     """Calibrate a trained network, choose its thresholds and write its folder."""
+    validation, split = division.validation, division.split
     raw = predict(network, validation.images)
     temperature = fit_temperature(validation.labels, raw)
     probabilities = sigmoid(logit(raw) / np.float32(temperature))
@@ -133,7 +155,7 @@ def package(
         "class_names": ["IDC"],
         "input_range": [0, 255],
         "output": "probability",
-        "stain": "none",
+        "stain": recipe.training.stain_normalization,
         "threshold": round(threshold, 4),
         "temperature": round(temperature, 4),
         "operating_points": {
@@ -145,7 +167,7 @@ def package(
                 4,
             ),
         },
-        "training_data": _data_record(training),
+        "training_data": _data_record(division.training),
         "split": {
             "name": split.name,
             "train": list(split.train),
@@ -155,6 +177,8 @@ def package(
         "metrics": _metrics(validation, probabilities, threshold),
         "training": {
             **asdict(recipe.training),
+            "weights": Path(recipe.training.weights).name,  # where they lie is nobody's business
+            "command": _command(recipe),
             "history": [{k: round(v, 5) for k, v in entry.items()} for entry in history],
             "made": datetime.date.today().isoformat(),
             "with": f"wsi_pipeline {wsi_pipeline.__version__}, Keras {keras.__version__}",
@@ -164,23 +188,17 @@ def package(
         "license": "Apache-2.0",
         "notice": "Research use only. Not for diagnosis. Never for screening patients.",
     }
-    return write_model_folder(network, out, record, stain_reference_of(training))
+    return write_model_folder(network, out, record, division.reference)
 
 
-def stain_reference_of(training: PatchDataset) -> StainReference | None:
-    """Return the stains of the training set, None where it does not show two."""
-    rng = np.random.default_rng(0)
-    n = min(REFERENCE_PATCHES, len(training))
-    pixels = training.images[np.sort(rng.choice(len(training), n, replace=False))].reshape(-1, 3)
-    try:
-        return StainReference.fit(
-            pixels[pixels.min(1) < TISSUE_LEVEL],
-            glass_rgb=estimate_glass(pixels[None]),
-            source="training patches of the model",
-        )
-    except StainError as error:
-        logger.warning("no stain reference: %s", error)
-        return None
+def _command(recipe: Recipe) -> str:
+    """Return the command that trains this again, with names in place of folders."""
+    words = ["wsi-pipeline", "train", "DATASET", "-o", recipe.name]
+    for name in ("split", "patch_size_px", "spacing_um_px"):
+        if getattr(recipe, name) != getattr(Recipe(""), name):
+            words += [f"--{name.replace('_', '-')}", str(getattr(recipe, name))]
+    words += ["--teacher", recipe.teachers.name] if recipe.teachers else []
+    return shlex.join([*words, *as_arguments(recipe.training)])
 
 
 def _data_record(training: PatchDataset) -> dict[str, Any]:

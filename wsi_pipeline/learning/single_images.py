@@ -1,4 +1,8 @@
-"""Single pictures: cut into patches of the model's size, classified, called."""
+"""Single pictures: brought to the model's scale and stain, cut into patches, classified, called.
+
+What is done to a picture before the model sees it stands here once, for `classify` and for the
+page of the review application.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,15 @@ from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.learning.datasets import IMAGE_SUFFIXES
 from wsi_pipeline.learning.scoring import operating_points
+from wsi_pipeline.planning import stain_reference
+from wsi_pipeline.stain import StainHealth, fit_with_fallback
 
 SCALE_TOLERANCE: Final = 0.02
 """A picture within 2 % of the model's µm/px is taken as it is."""
 MAX_PIXELS: Final = 40_000_000
 """Larger pictures are slides: `run` reads them in blocks and leaves the glass out."""
+STAIN_PIXELS: Final = 200_000
+"""Most pixels of a picture that its stain is fitted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,9 @@ class CutPicture:
     """A picture as patches."""
 
     patches: RgbArray
-    """uint8, shape (N, side, side, 3)."""
+    """uint8, shape (N, side, side, 3), row by row."""
+    rows: int
+    cols: int
     corners: tuple[tuple[int, int], ...]
     """x, y of each."""
     notes: tuple[str, ...]
@@ -97,10 +107,12 @@ def classify_image(
     """
     card = classifier.card
     cut = cut_picture(read_picture(path, mpp, card), card.patch_size_px)
+    patches, health = normalize_stain(cut.patches, card)
+    stain = [stain_words(health)] if health else []
     if tta:
-        probabilities, spread = predict_views(classifier, cut.patches)
+        probabilities, spread = predict_views(classifier, patches)
     else:
-        probabilities, spread = classifier.predict(cut.patches), None
+        probabilities, spread = classifier.predict(patches), None
     points = operating_points(card)
     for i, (x, y) in enumerate(cut.corners):
         p = float(probabilities[i])
@@ -111,12 +123,12 @@ def classify_image(
             p,
             {name: p >= threshold for name, threshold in points.items()},
             None if spread is None else float(spread[i]),
-            cut.notes[i],
+            "; ".join(filter(None, (cut.notes[i], *stain))),
         )
 
 
 def read_picture(path: Path, mpp: float | None, card: ModelCard) -> RgbArray:
-    """Return a picture at the model's µm/px, reduced by area averaging where it is finer."""
+    """Return the picture in a file at the model's µm/px, see `at_scale`."""
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -127,16 +139,72 @@ def read_picture(path: Path, mpp: float | None, card: ModelCard) -> RgbArray:
             rgb = picture.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} cannot be read as a picture") from error
-    scale = 1.0 if mpp is None else mpp / card.spacing_um_px
-    if scale > 1 + SCALE_TOLERANCE:
+    try:
+        return at_scale(np.asarray(rgb), card.spacing_um_px if mpp is None else mpp, card)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error.problem}", error.advice) from error
+
+
+def at_scale(picture: RgbArray, mpp: float, card: ModelCard) -> RgbArray:
+    """Return a picture at the model's µm/px, reduced by area averaging where it is finer.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (H, W, 3)
+    mpp : float
+        µm/px of the picture.
+    card : ModelCard
+
+    Raises
+    ------
+    DatasetError
+        Where the picture is coarser than the model needs.
+    """
+    ratio = mpp / card.spacing_um_px
+    if ratio > 1 + SCALE_TOLERANCE:
         raise DatasetError(
-            f"{path} at {mpp:g} µm/px is coarser than the model's {card.spacing_um_px:g} µm/px",
+            f"the picture at {mpp:g} µm/px is coarser than the model's {card.spacing_um_px:g} "
+            "µm/px",
             "Detail that is not there cannot be made: take a finer picture",
         )
-    if scale < 1 - SCALE_TOLERANCE:
-        size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
-        rgb = rgb.resize(size, Image.Resampling.BOX)
-    return np.asarray(rgb)
+    if ratio >= 1 - SCALE_TOLERANCE:
+        return picture
+    size = (max(1, round(picture.shape[1] * ratio)), max(1, round(picture.shape[0] * ratio)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def normalize_stain(patches: RgbArray, card: ModelCard) -> tuple[RgbArray, StainHealth | None]:
+    """Normalize the stain of a picture's patches where the model was trained with that.
+
+    A slide is fitted on patches from all over it; here there is the picture alone, which may show
+    one stain only. Where it cannot carry the fit its colors are left as they are.
+
+    Parameters
+    ----------
+    patches : ndarray of uint8, shape (N, side, side, 3)
+        All of one picture; white padding does no harm.
+    card : ModelCard
+
+    Returns
+    -------
+    patches : ndarray of uint8, shape (N, side, side, 3)
+    health : StainHealth or None
+        How the fit went; None where the model asks for none.
+    """
+    if card.stain == "none":
+        return patches, None
+    pixels = patches.reshape(-1, 3)
+    pixels = pixels[:: len(pixels) // STAIN_PIXELS + 1]
+    normalizer, health = fit_with_fallback(pixels, card.stain, stain_reference(card))
+    return normalizer.transform(patches), health
+
+
+def stain_words(health: StainHealth) -> str:
+    """Return what was done to the stain of a picture, in words."""
+    if health.used == health.requested:
+        return f"stain normalized ({health.used}, fitted on this picture alone)"
+    done = "not normalized" if health.used == "none" else f"normalized by {health.used}"
+    return f"stain {done}: the model asks for {health.requested}, {'; '.join(health.reasons)}"
 
 
 def cut_picture(picture: RgbArray, patch_px: int) -> CutPicture:
@@ -157,7 +225,7 @@ def cut_picture(picture: RgbArray, patch_px: int) -> CutPicture:
         for x, y in corners
     )
     return CutPicture(
-        np.ascontiguousarray(cells.reshape(-1, patch_px, patch_px, 3)), corners, notes
+        np.ascontiguousarray(cells.reshape(-1, patch_px, patch_px, 3)), rows, cols, corners, notes
     )
 
 

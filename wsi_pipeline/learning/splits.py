@@ -77,24 +77,32 @@ def published_split(patients: Iterable[str]) -> Split:
     )
 
 
+def patient_groups(patients: Iterable[str]) -> list[list[str]]:
+    """Return the patients one by one, in order, those that look alike together."""
+    present = sorted(set(patients))
+    alike = [sorted(group & set(present)) for group in LOOK_ALIKE_CASES]
+    grouped = {patient for group in alike for patient in group}
+    return [group for group in alike if group] + [[p] for p in present if p not in grouped]
+
+
 def random_split(patients: Iterable[str], rng: np.random.Generator, share: float = 0.2) -> Split:
     """Return a random split by patient with about `share` of the patients for validation.
+
+    Patients that look alike stay on one side.
 
     Raises
     ------
     DatasetError
         Where there are fewer than two patients.
     """
-    present = np.array(sorted(set(patients)))
-    if len(present) < 2:
+    groups = patient_groups(patients)
+    if len(groups) < 2:
         raise DatasetError(
-            f"a split by patient needs two patients, there are {len(present)}",
+            f"a split by patient needs two patients, there are {len(groups)}",
             "Put the patches of each patient in a folder of its own",
         )
-    shuffled = rng.permutation(present)
-    n_validation = max(1, round(share * len(present)))
-    return Split(
-        "random by patient",
-        tuple(sorted(map(str, shuffled[n_validation:]))),
-        tuple(sorted(map(str, shuffled[:n_validation]))),
-    )
+    shuffled = rng.permutation(len(groups))
+    n_validation = max(1, round(share * len(groups)))
+    sides = (shuffled[n_validation:], shuffled[:n_validation])
+    train, validation = (tuple(sorted(p for i in side for p in groups[i])) for side in sides)
+    return Split("random by patient", train, validation)

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,51 +14,18 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_pipeline.classifier.keras_model import in_precision
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.learning import metrics
 from wsi_pipeline.learning.architectures import build
 from wsi_pipeline.learning.augmentation import histology_augmentation
 from wsi_pipeline.learning.datasets import PatchDataset
 from wsi_pipeline.learning.imagenet import BASES, freeze_base, unfreeze_top
+from wsi_pipeline.learning.mixing import Batch, mixed
 from wsi_pipeline.learning.optimization import make_loss, make_optimizer
+from wsi_pipeline.learning.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How a model is trained; stored in its card."""
-
-    architecture: str = "compact-residual"
-    epochs: int = 24
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
-    """Peak of the cosine schedule, after a linear warm-up of one epoch."""
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.02
-    positive_weight: float = 1.0
-    """Weight of an IDC patch in the loss; 1 leaves the prevalence as it is."""
-    jpeg: bool = True
-    """Train for compressed slides. Without it 4:2:0 slides lose a tenth of the AUC."""
-    stain: bool = True
-    """Vary hematoxylin and eosin apart."""
-    seed: int = 0
-    weights: str = ""
-    """Start of the base: "" from scratch, "imagenet", or a weights file."""
-    input_px: int = 0
-    """Side that an ImageNet network resizes patches to; 0 = its own choice."""
-    optimizer: str = "adamw"
-    loss: str = "cross-entropy"
-    sampling: str = "natural"
-    """Patches of an epoch: "natural" = each once; "balanced" = as many of either class."""
-    head_epochs: int = 0
-    """Epochs that train the last layer of an ImageNet network alone; 0 = all train at once."""
-    tuned_share: float = 0.5
-    """Part of the base, from the top, that trains after them."""
-    tuning_rate: float = 2e-4
-    """Peak learning rate after them."""
-    patience: int = 0
-    """Stop after so many epochs without a better AUC; 0 = never."""
 
 
 def _each_once(labels: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -73,6 +40,8 @@ def _as_many_of_either(labels: NDArray[np.int8], rng: np.random.Generator) -> ND
     return rng.permutation(np.concatenate(drawn))
 
 
+PRECISIONS: Final = ("float32", "mixed_bfloat16", "mixed_float16")
+"""Dtype policies. bfloat16 for CPUs and recent GPUs, float16 for older GPUs."""
 SAMPLINGS: Final = {"natural": _each_once, "balanced": _as_many_of_either}
 
 
@@ -81,7 +50,7 @@ class PatchBatches(keras.utils.PyDataset):
 
     def __init__(self, data: PatchDataset, options: TrainingOptions, epoch: int) -> None:
         super().__init__()
-        self.data, self.options = data, options
+        self.data, self.options, self.epoch = data, options, epoch
         rng = np.random.default_rng([options.seed, epoch])
         self.order = SAMPLINGS[options.sampling](data.labels, rng)
 
@@ -89,12 +58,18 @@ class PatchBatches(keras.utils.PyDataset):
         return max(1, len(self.order) // self.options.batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
-        """Return float32 patches (N, side, side, 3) from 0 to 255, labels and weights (N, 1)."""
+        """Return float32 patches (N, side, side, 3) from 0 to 255, targets and weights (N, 1)."""
         size = self.options.batch_size
         chosen = self.order[index * size : (index + 1) * size]
-        labels = self.data.labels[chosen, None].astype(np.float32)
+        labels = self.data.labels[chosen, None]
+        targets = labels if self.data.targets is None else self.data.targets[chosen, None]
         weights = np.where(labels > 0, self.options.positive_weight, 1.0).astype(np.float32)
-        return self.data.images[chosen].astype(np.float32), labels, weights
+        batch = Batch(
+            self.data.images[chosen].astype(np.float32), targets.astype(np.float32), weights
+        )
+        rng = np.random.default_rng([self.options.seed, self.epoch, index])
+        batch = mixed(batch, self.options.mixup, self.options.cutmix, rng)
+        return batch.images, batch.targets, batch.weights
 
 
 def train(
@@ -108,7 +83,8 @@ def train(
     Returns
     -------
     model : keras.Model
-        Takes float32 patches from 0 to 255, returns probabilities (N, 1).
+        Takes float32 patches from 0 to 255, returns probabilities (N, 1); computes in float32
+        whatever it was trained in.
     history : list of dict
         One entry an epoch: `loss`, `accuracy` (both under augmentation), `validation_loss`,
         `validation_auc`, `validation_accuracy`, `seconds`.
@@ -131,7 +107,15 @@ def train(
         _checkpoint(work, trainer, history, options)
     network = trainer.get_layer(options.architecture)
     network.load_weights(work / "best.weights.h5")
+    if options.precision != "float32":
+        network = in_precision(network, "float32")
     return network, history
+
+
+@keras.saving.register_keras_serializable("wsi_pipeline")  # type: ignore[untyped-decorator]
+def accuracy(targets: Any, probabilities: Any) -> Any:
+    """Return which calls at one half are those of the targets, which may lie between 0 and 1."""
+    return keras.ops.equal(targets > 0.5, probabilities > 0.5)
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
@@ -148,14 +132,21 @@ def _new_trainer(data: PatchDataset, options: TrainingOptions) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
     side = data.images.shape[1]
     network = build(options.architecture, side, weights=options.weights, input_px=options.input_px)
+    if options.precision != "float32":
+        network = in_precision(network, options.precision)
     network.name = options.architecture
     if options.head_epochs:
         freeze_base(network)
     inputs = keras.Input((side, side, 3), dtype="float32")
-    augmented = histology_augmentation(seed=options.seed, jpeg=options.jpeg, stain=options.stain)(
-        inputs
+    augmentation = histology_augmentation(
+        seed=options.seed,
+        dihedral=options.dihedral,
+        scale=options.scale,
+        stain=options.stain,
+        focus=options.focus,
+        jpeg=options.jpeg,
     )
-    trainer = keras.Model(inputs, network(augmented))
+    trainer = keras.Model(inputs, network(augmentation(inputs)))
     n_epochs = options.head_epochs or options.epochs
     _compile(trainer, options, options.learning_rate, len(PatchBatches(data, options, 0)), n_epochs)
     return trainer
@@ -178,8 +169,9 @@ def _compile(
         warm_up_steps=steps,
         steps=steps * (n_epochs - 1),
     )
+    if options.precision == "mixed_float16":  # else small gradients become 0
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = make_loss(options.loss, options.label_smoothing)
-    accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
     trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
 
 
@@ -203,6 +195,11 @@ def _check(options: TrainingOptions) -> None:
     if options.sampling not in SAMPLINGS:
         raise ConfigError(
             f"there is no sampling {options.sampling!r}", f"Choose one of {', '.join(SAMPLINGS)}"
+        )
+    if options.precision not in PRECISIONS:
+        raise ConfigError(
+            f"there is no precision {options.precision!r}",
+            f"Choose one of {', '.join(PRECISIONS)}",
         )
     if options.head_epochs and options.architecture not in BASES:
         raise ConfigError(

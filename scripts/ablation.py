@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""What each part of the training brings: named variants x seeds, short trainings, one table.
+
+    python scripts/ablation.py PATCHES -o RESULTS.jsonl [--minutes 60] [--seeds 0 1 2]
+    python scripts/ablation.py -o RESULTS.jsonl --table-only
+
+PATCHES: the IDC archive's layout. Every variant trains on the same sample of the training patients
+and is judged on the validation patients, which choose epoch and threshold too: look at differences,
+not at figures. One line of RESULTS.jsonl a training; what stands there is not done again, so the
+script can be stopped and goes on where it was. `--teachers` names a folder of
+`wsi-pipeline train --folds` on the same PATCHES, `--imagenet` weights of MobileNetV2; without them
+their variants are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsi_pipeline.classifier import logit
+from wsi_pipeline.classifier.classifier import dihedral_views
+from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.learning import metrics
+from wsi_pipeline.learning.datasets import PatchDataset
+from wsi_pipeline.learning.division import divide
+from wsi_pipeline.learning.folds import OutOfFold
+from wsi_pipeline.learning.layouts import read_dataset
+from wsi_pipeline.learning.normalization import normalize_patches, stain_reference_of
+from wsi_pipeline.learning.options import TrainingOptions
+from wsi_pipeline.probability.files import write_atomic
+
+BASE = "base"
+VARIANTS: dict[str, dict[str, Any]] = {
+    BASE: {},
+    "no dihedral": {"dihedral": False},
+    "no stain jitter": {"stain": False},
+    "no blur": {"focus": False},
+    "no JPEG": {"jpeg": False},
+    "scale 10 %": {"scale": 0.1},
+    "MixUp 0.2": {"mixup": 0.2},
+    "CutMix 1.0": {"cutmix": 1.0},
+    "focal loss": {"loss": "focal"},
+    "balanced sampling": {"sampling": "balanced"},
+    "positive weight 2.7": {"positive_weight": 2.7},
+    "Macenko": {"stain_normalization": "macenko"},
+    "Reinhard": {"stain_normalization": "reinhard"},
+    "distilled": {"teacher_weight": 0.5},
+    "bfloat16": {"precision": "mixed_bfloat16"},
+    "baseline CNN": {"architecture": "baseline-cnn"},
+    "small": {"architecture": "compact-residual-small"},
+    "MobileNetV2": {"architecture": "mobilenet-v2", "learning_rate": 5e-4},
+    "MobileNetV2, ImageNet": {"architecture": "mobilenet-v2", "learning_rate": 5e-4},
+}
+"""What each changes in the training options. The order is that of the work and of the table."""
+COLUMNS = {
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "auc_tta": "AUC, 8 views",
+    "auc_jpeg": "AUC, JPEG 80 4:2:0",
+}
+JPEG_SIDE_PX = 64
+"""A patch is compressed with a mirrored margin to whole blocks."""
+
+
+def main() -> int:
+    """Train what is missing, as long as there is time, and print the table."""
+    options = _arguments()
+    if not options.table_only:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        _work(options)
+    print(table(_results(options.out)))
+    return 0
+
+
+def _work(options: argparse.Namespace) -> None:
+    end = time.monotonic() + 60 * options.minutes
+    done = _results(options.out)
+    if any(line[key] != value for line in done for key, value in _setting(options).items()):
+        raise SystemExit(f"{options.out} holds trainings of another length: name another file")
+    jobs = [job for job in _jobs(options) if not _is_done(job, done)]
+    if not jobs:
+        return
+    training, validation = _sides(options)
+    for job in jobs:
+        if time.monotonic() >= end:
+            print(f"time is over; {len(jobs) - jobs.index(job)} trainings are left", flush=True)
+            return
+        start = time.perf_counter()
+        scores = _run(job, training, validation, options)
+        line = {**job, **scores, "seconds": round(time.perf_counter() - start, 1)}
+        done.append(line)
+        write_atomic(options.out, "".join(json.dumps(one) + "\n" for one in done).encode())
+        print(json.dumps(line), flush=True)
+
+
+def _jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield what tells one training from another: seed by seed, so that every stop leaves a table.
+
+    The spread of the base is needed first.
+    """
+    left_out = {"distilled"} if options.teachers is None else set()
+    left_out |= {"MobileNetV2, ImageNet"} if options.imagenet is None else set()
+    wanted = [name for name in options.variants or VARIANTS if name not in left_out]
+    for seed in options.seeds:
+        for name in wanted:
+            yield {"variant": name, "seed": seed, **_setting(options)}
+
+
+def _setting(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what must be alike for two trainings to be compared."""
+    names = ("epochs", "patients", "per_patient", "validation_per_patient", "architecture")
+    return {name: getattr(options, name) for name in (*names, "precision")}
+
+
+def _is_done(job: dict[str, Any], results: Sequence[dict[str, Any]]) -> bool:
+    return any(all(line[key] == value for key, value in job.items()) for line in results)
+
+
+def _sides(options: argparse.Namespace) -> tuple[PatchDataset, PatchDataset]:
+    """Return the same sample of the training and the validation patients for every training."""
+    division = divide(read_dataset(options.patches, 50), "auto", 0)
+    rng = np.random.default_rng(0)
+    patients = np.unique(division.training.patients)
+    chosen = rng.permutation(patients)[: options.patients or len(patients)].tolist()
+    training = _sample(division.training.of_patients(chosen), options.per_patient, rng)
+    validation = _sample(division.validation, options.validation_per_patient, rng)
+    print(f"{len(training)} patches to train, {len(validation)} to judge", flush=True)
+    return training, validation
+
+
+def _sample(data: PatchDataset, n: int, rng: np.random.Generator) -> PatchDataset:
+    """Return at most `n` patches of each patient, 0 = all."""
+    keep = np.zeros(len(data), bool)
+    for patient in np.unique(data.patients):
+        members = rng.permutation(np.flatnonzero(data.patients == patient))
+        keep[members[: n or len(members)]] = True
+    return data.subset(keep)
+
+
+def _run(
+    job: dict[str, Any], training: PatchDataset, validation: PatchDataset, options: Any
+) -> dict[str, Any]:
+    """Train one variant with one seed and score it."""
+    import keras
+
+    from wsi_pipeline.learning.training import train
+
+    chosen = replace(
+        TrainingOptions(architecture=options.architecture, precision=options.precision),
+        epochs=job["epochs"],
+        seed=job["seed"],
+        **VARIANTS[job["variant"]],
+    )
+    if job["variant"] == "MobileNetV2, ImageNet":
+        chosen = replace(chosen, weights=str(options.imagenet))
+    method, reference = chosen.stain_normalization, stain_reference_of(training)
+    seen = normalize_patches(training, method, reference)
+    if job["variant"] == "distilled":
+        said = OutOfFold.read(options.teachers)
+        said.require_unseen(validation.patients)
+        seen = said.soften(seen, chosen.teacher_weight, chosen.teacher_temperature)
+    judged = normalize_patches(validation, method, reference)
+    compressed = normalize_patches(
+        replace(validation, images=jpeg(validation.images, 80)), method, reference
+    )
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as work:
+        network, history = train(seen, judged, chosen, Path(work))
+    return {
+        **_scores(network, judged, compressed.images),
+        "training_patches": len(seen),
+        "patches_per_second": round(
+            len(seen) * len(history) / sum(entry["seconds"] for entry in history), 1
+        ),
+        "options": asdict(chosen),
+    }
+
+
+def _scores(network: Any, judged: PatchDataset, compressed: RgbArray) -> dict[str, float]:
+    from wsi_pipeline.learning.training import predict
+
+    y, p = judged.labels, predict(network, judged.images)
+    views = np.mean([logit(predict(network, v)) for v in dihedral_views(judged.images)], axis=0)
+    scores = {
+        "auc": metrics.auc(y, p),
+        **metrics.call_scores(y, p, metrics.best_threshold(y, p)),
+        "auc_tta": metrics.auc(y, views),
+        "auc_jpeg": metrics.auc(y, predict(network, compressed)),
+    }
+    return {name: round(scores[name], 5) for name in COLUMNS}
+
+
+def jpeg(images: RgbArray, quality: int) -> RgbArray:
+    """Return patches after baseline JPEG with chroma halved along both axes (4:2:0)."""
+    side = images.shape[1]
+    before = (JPEG_SIDE_PX - side) // 2
+    margin = (before, JPEG_SIDE_PX - side - before)
+
+    def one(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        buffer = BytesIO()
+        wide = np.pad(patch, (margin, margin, (0, 0)), mode="reflect")
+        Image.fromarray(wide).save(buffer, "JPEG", quality=quality, subsampling=2)
+        with Image.open(buffer) as picture:
+            return np.asarray(picture)[before : before + side, before : before + side]
+
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(one, images)))
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Return Markdown: mean ± standard deviation over the seeds, and the difference to the base.
+
+    The difference is taken seed by seed, so that what a seed does to every variant cancels.
+    """
+    if not results:
+        return "no results"
+    by_variant: dict[str, dict[int, dict[str, Any]]] = {}
+    for line in results:
+        by_variant.setdefault(line["variant"], {})[line["seed"]] = line
+    names = sorted(by_variant, key=[*VARIANTS].index)
+    head = ["variant", "seeds", *COLUMNS.values(), "AUC - base"]
+    rows = [head, ["---"] * len(head)]
+    base = by_variant.get(BASE, {})
+    for name in names:
+        runs = by_variant[name]
+        cells = [_mean([run[key] for run in runs.values()]) for key in COLUMNS]
+        common = sorted(set(runs) & set(base)) if name != BASE else []
+        gains = [runs[seed]["auc"] - base[seed]["auc"] for seed in common]
+        rows.append([name, str(len(runs)), *cells, _mean(gains, signed=True)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _mean(values: Sequence[float], *, signed: bool = False) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):{'+' if signed else ''}.4f}{spread}"
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("patches", type=Path, nargs="?", metavar="PATCHES")
+    add("-o", "--out", type=Path, required=True, metavar="RESULTS.jsonl")
+    add("--variants", nargs="+", choices=[*VARIANTS], metavar="NAME", help="; ".join(VARIANTS))
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--epochs", type=int, default=8)
+    add("--patients", type=int, default=60, help="training patients, 0 = all")
+    add("--per-patient", type=int, default=100, help="patches of each at most, 0 = all")
+    add("--validation-per-patient", type=int, default=200)
+    add("--architecture", default="compact-residual", help="of every variant that names none")
+    add("--precision", default="float32", help="of every variant that names none")
+    add("--minutes", type=float, default=float("inf"), help="begin no training after these")
+    add("--teachers", type=Path, metavar="DIR")
+    add("--imagenet", type=Path, metavar="FILE")
+    add("--table-only", action="store_true")
+    options = parser.parse_args()
+    if options.patches is None and not options.table_only:
+        parser.error("PATCHES is needed, or --table-only")
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
