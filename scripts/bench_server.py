@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Measure the review application: tile latency, and many viewers for a minute.
+"""Measure the review application: tile latency, and many viewers for a minute and another.
 
     bench_server.py OUT [--slide ID] [--viewers 100] [--seconds 60]
 
 OUT is the output folder of a run. The server is a process of its own on a free port of this
 machine; this program shares the cores with it, which the figures include. Cold: every tile is
 asked for the first time, a number of them in flight. Warm: the same tiles again, one at a time.
+The viewers look around twice for so many seconds: what memory grows by in the first is caches that
+fill up to their limits, in the second it would be a leak. Growth: from the median of the first
+quarter of that time to the median of the last.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import asyncio
 import json
 import random
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -174,17 +178,28 @@ async def measure(server: Server, slide_id: str | None, n_viewers: int, seconds:
         print(f"cold, {IN_FLIGHT} in flight: {first.words()}")
         again = await warm(client, paths)
         print(f"warm, one at a time: {again.words()}")
-    tally, memory = await viewers(server, slides, n_viewers, seconds)
-    print(f"{n_viewers} viewers, {seconds:g} s: {tally.words()}")
-    print(f"server's memory, MB: {', '.join(f'{m:.0f}' for m in memory)}")
-    figures = {
+    figures: dict[str, float] = {
         "warm_median_ms": round(again.percentile(0.5), 2),
         "cold_p95_ms": round(first.percentile(0.95), 1),
-        "viewers_errors": tally.n_errors,
-        "memory_mb": round(memory[-1], 1),
     }
-    print(json.dumps(figures))
-    return int(bool(first.n_errors or again.n_errors or tally.n_errors))
+    n_errors = first.n_errors + again.n_errors
+    for name in ("first", "second"):
+        tally, memory = await viewers(server, slides, n_viewers, seconds)
+        print(f"{n_viewers} viewers, {seconds:g} s, {name} time: {tally.words()}")
+        print(f"server's memory, MB: {', '.join(f'{m:.0f}' for m in memory)}")
+        n_errors += tally.n_errors
+        figures |= {
+            f"{name}_memory_mb": round(memory[-1], 1),
+            f"{name}_growth_mb": round(growth(memory), 1),
+        }
+    print(json.dumps(figures | {"errors": n_errors}))
+    return int(n_errors > 0)
+
+
+def growth(memory: list[float]) -> float:
+    """From the median of the first quarter to that of the last, MB."""
+    quarter = max(1, len(memory) // 4)
+    return statistics.median(memory[-quarter:]) - statistics.median(memory[:quarter])
 
 
 def main() -> int:

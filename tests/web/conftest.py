@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.web.browsing import CHROMIUM, served
 from tests.web.serving import Client, DarknessClassifier, Run, make_run
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.web.app import create_app
@@ -80,3 +82,51 @@ def picture() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture
+def address(own_run: Run, classifier: DarknessClassifier) -> Iterator[str]:
+    """Serve the test's own run and return the server's address."""
+    with served(create_app(own_run.out, model=classifier)) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed"
+    )
+    with playwright_api.sync_playwright() as tool:
+        options = ["--no-sandbox", "--disable-gpu"]
+        started = tool.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """Return a page; afterwards nothing may have failed in it or been asked of another host."""
+    context = browser.new_context(
+        base_url=address,
+        viewport={"width": 1280, "height": 800},
+        reduced_motion="reduce",  # flights end at once
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    wrong: list[str] = []
+
+    def logged(line: Any) -> None:
+        if line.type == "error":
+            wrong.append(line.text)
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            wrong.append(f"asked {request.url}")
+
+    opened.on("pageerror", lambda error: wrong.append(f"error {error}"))
+    opened.on("console", logged)
+    opened.on("request", asked)
+    opened.wrong = wrong
+    yield opened
+    context.close()
+    assert [line for line in wrong if "409" not in line and "422" not in line] == []

@@ -190,6 +190,17 @@ def test_a_folder_without_results_is_refused(
         create_app(tmp_path, model=classifier)
 
 
+def test_results_stay_readable_when_their_model_is_damaged(
+    own_client: Client, own_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(name: str) -> None:
+        raise ModelError(f"{name} is damaged")
+
+    monkeypatch.setattr("wsi_pipeline.web.desk.bundled_folders", lambda: {"darkness": own_run.out})
+    monkeypatch.setattr("wsi_pipeline.web.desk.find_model", damaged)
+    assert own_client.get("/api/slides/case 1").json()["operating_points"] == {}
+
+
 def test_a_model_that_is_not_there_is_refused(run: Run) -> None:
     with pytest.raises(ModelError, match="no model"):
         create_app(run.out, model="nothing")

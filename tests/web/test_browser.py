@@ -2,137 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
+from tests.web.browsing import (
+    canvas_color,
+    needs_browser,
+    open_slide,
+    screen_point,
+    served,
+    stored_review,
+)
 from tests.web.serving import DarknessClassifier, Run
-from wsi_pipeline.web import vendor
 from wsi_pipeline.web.app import create_app
 from wsi_pipeline.web.security import Access
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium: apt install chromium"),
-    pytest.mark.skipif(
-        not vendor.is_installed(), reason=f"{vendor.PACKAGE} is not here: {vendor.ADVICE}"
-    ),
-]
-
-
+pytestmark = needs_browser
 TOKEN = "a-token-that-is-long"  # not a secret
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an application on a free port; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
-@pytest.fixture
-def address(own_run: Run, classifier: DarknessClassifier) -> Iterator[str]:
-    """Serve the test's own run and return the server's address."""
-    with served(create_app(own_run.out, model=classifier)) as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as tool:
-        options = ["--no-sandbox", "--disable-gpu"]
-        started = tool.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """Return a page; afterwards nothing may have failed in it or been asked of another host."""
-    context = browser.new_context(
-        base_url=address,
-        viewport={"width": 1280, "height": 800},
-        reduced_motion="reduce",  # flights end at once
-    )
-    opened = context.new_page()
-    opened.set_default_timeout(10_000)
-    wrong: list[str] = []
-
-    def logged(line: Any) -> None:
-        if line.type == "error":
-            wrong.append(line.text)
-
-    def asked(request: Any) -> None:
-        if not request.url.startswith((address, "data:", "blob:")):
-            wrong.append(f"asked {request.url}")
-
-    opened.on("pageerror", lambda error: wrong.append(f"error {error}"))
-    opened.on("console", logged)
-    opened.on("request", asked)
-    opened.wrong = wrong
-    yield opened
-    context.close()
-    assert [line for line in wrong if "409" not in line and "422" not in line] == []
-
-
-def open_slide(page: Any, slide_id: str = "case 1") -> None:
-    page.goto(f"/slides/{slide_id}")
-    page.wait_for_selector("body[data-ready]")
-    page.wait_for_selector("#regions button")
-
-
-def canvas_color(page: Any, x: float, y: float) -> list[int]:
-    """Return the overlay's RGBA at a place of the image."""
-    return page.evaluate(
-        """([x, y]) => {
-          const canvas = document.getElementById("overlay");
-          const point = new DOMPoint(x, y).matrixTransform(canvas.getContext("2d").getTransform());
-          return [...canvas.getContext("2d").getImageData(point.x, point.y, 1, 1).data];
-        }""",
-        [x, y],
-    )
-
-
-def screen_point(page: Any, x: float, y: float) -> tuple[float, float]:
-    """Return where a place of the image is in the window."""
-    point = page.evaluate(
-        """([x, y]) => {
-          const canvas = document.getElementById("overlay");
-          const frame = canvas.getBoundingClientRect();
-          const p = new DOMPoint(x, y).matrixTransform(canvas.getContext("2d").getTransform());
-          return [frame.left + p.x / devicePixelRatio, frame.top + p.y / devicePixelRatio];
-        }""",
-        [x, y],
-    )
-    return (point[0], point[1])
-
-
-def stored_review(own_run: Run) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads((own_run.out / "slides/case 1/review.json").read_text())
-    return stored
 
 
 def test_the_archive_is_filtered_sorted_and_leads_to_a_slide(page: Any) -> None:

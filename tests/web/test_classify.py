@@ -1,16 +1,21 @@
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.web.serving import Client, DarknessClassifier
+from tests.web.serving import Client, DarknessClassifier, Run
+from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.learning.single_images import classify_image
 from wsi_pipeline.web import classify as classify_module
-from wsi_pipeline.web.classify import MAX_PIXELS, at_scale, cut, decode, occlusion
+from wsi_pipeline.web.app import create_app
+from wsi_pipeline.web.classify import MAX_PIXELS, decode, occlusion, prepare
 from wsi_pipeline.web.refusals import TooLargeError, UnusableError
 
 Make = Callable[..., bytes]
@@ -68,7 +73,7 @@ def test_a_finer_picture_is_brought_to_the_models_scale(client: Client, picture:
 def test_a_picture_coarser_than_the_model_is_refused(client: Client, picture: Make) -> None:
     answer = send(client, picture(), um_px=16.0)
     assert answer.status_code == 422
-    assert "2 times coarser" in answer.json()["error"]
+    assert "coarser than the model" in answer.json()["error"]
 
 
 def test_transparent_pixels_are_glass(client: Client, picture: Make) -> None:
@@ -169,29 +174,68 @@ def test_while_the_model_is_at_work_others_wait_and_are_told(
     ],
 )
 def test_a_field_is_cut_to_the_nearest_number_of_patches(
-    shape: tuple[int, int], expected: tuple[int, int, bool]
+    classifier: DarknessClassifier, shape: tuple[int, int], expected: tuple[int, int, bool]
 ) -> None:
-    field = cut(np.zeros((*shape, 3), np.uint8), 50)
-    assert (field.rows, field.cols, field.is_padded) == expected
+    field, stain = prepare(np.zeros((*shape, 3), np.uint8), 8.0, classifier.card)
+    assert (field.rows, field.cols, any(field.notes)) == expected
     assert field.patches.shape == (field.rows * field.cols, 50, 50, 3)
+    assert stain == ""
 
 
 @pytest.mark.parametrize("shape", [(24, 50), (50, 10)])
-def test_less_than_half_a_patch_is_refused(shape: tuple[int, int]) -> None:
+def test_less_than_half_a_patch_is_refused(
+    classifier: DarknessClassifier, shape: tuple[int, int]
+) -> None:
     with pytest.raises(UnusableError, match="larger field"):
-        cut(np.zeros((*shape, 3), np.uint8), 50)
+        prepare(np.zeros((*shape, 3), np.uint8), 8.0, classifier.card)
 
 
-def test_a_field_as_large_as_a_slide_is_refused() -> None:
+def test_a_field_as_large_as_a_slide_is_refused(classifier: DarknessClassifier) -> None:
     with pytest.raises(TooLargeError, match="patches"):
-        cut(np.zeros((50, 50 * 901, 3), np.uint8), 50)
+        prepare(np.zeros((50, 50 * 901, 3), np.uint8), 8.0, classifier.card)
 
 
-def test_scaling_averages_areas() -> None:
-    checks = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (50, 50))
-    small = at_scale(np.dstack([checks] * 3), 0.5)
-    assert small.shape == (50, 50, 3)
-    assert np.abs(small.astype(int) - 128).max() <= 1
+def stained(strength: float, eosin: tuple[float, float, float]) -> RgbArray:
+    """Return a field of 200 x 200 px that looks like H&E; `eosin` is its color's density."""
+    chance = np.random.default_rng(0)
+    amounts = chance.gamma(2.0, 0.35, (200, 200, 2)) * strength
+    density = amounts @ np.array([(0.65, 0.70, 0.29), eosin])
+    return np.asarray((255 * np.exp(-density)).round().clip(0, 255), np.uint8)
+
+
+def with_stain(classifier: DarknessClassifier, method: str) -> DarknessClassifier:
+    return DarknessClassifier(replace(classifier.card, stain=method))
+
+
+def test_a_model_trained_on_normalized_stain_gets_it_from_the_page_and_the_command(
+    run: Run, classifier: DarknessClassifier, tmp_path: Path
+) -> None:
+    normalizing = with_stain(classifier, "macenko")
+    client = Client(create_app(run.out, model=normalizing))
+    found: dict[str, list[float]] = {"none": [], "macenko": []}
+    fields = (stained(1.0, (0.07, 0.99, 0.11)), stained(0.6, (0.20, 0.95, 0.25)))
+    for n, field in enumerate(fields):
+        path = tmp_path / f"{n}.png"
+        Image.fromarray(field).save(path)
+        answer = send(client, path.read_bytes()).json()
+        calls = list(classify_image(path, normalizing, tta=True))
+        assert answer["stain"] == calls[0].note
+        assert "stain normalized (macenko, fitted on this picture alone)" in answer["stain"]
+        assert answer["probabilities"] == pytest.approx([c.probability for c in calls], abs=1e-6)
+        found["macenko"].append(answer["probability"])
+        plain = classify_image(path, classifier, tta=True)
+        found["none"].append(max(call.probability for call in plain))
+    apart = {name: abs(one - other) for name, (one, other) in found.items()}
+    assert apart["macenko"] < 0.25 * apart["none"]
+
+
+def test_a_picture_that_cannot_carry_the_fit_is_left_as_it_is_and_that_is_said(
+    run: Run, classifier: DarknessClassifier, picture: Make
+) -> None:
+    client = Client(create_app(run.out, model=with_stain(classifier, "macenko")))
+    answer = send(client, picture(color=(250, 250, 250))).json()
+    assert answer["stain"].startswith("stain not normalized: the model asks for macenko")
+    assert answer["probability"] == pytest.approx(1 - 250 / 255, abs=1e-3)
 
 
 def test_occlusion_points_at_what_the_model_sees(classifier: DarknessClassifier) -> None:

@@ -8,6 +8,7 @@ import pytest
 import shapely
 
 from tests.web.serving import Client, Run
+from wsi_pipeline.archive import locks
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.web.review import Change, drawn_item
 
@@ -77,6 +78,18 @@ def test_of_many_savers_at_once_exactly_one_wins(own_client: Client, region_id: 
         thread.join()
     assert sorted(statuses) == [200] + [409] * 7
     assert own_client.get(REVIEW).json()["revision"] == 1
+
+
+def test_a_server_that_does_not_let_go_of_the_review_is_named(
+    own_client: Client, own_run: Run, region_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "REVIEW_PATIENCE_SECONDS", 0.05)
+    with locks.review_lock(own_run.out / "slides" / "case 1"):
+        answer = save(own_client, {"id": region_id, "decision": "accepted"})
+    assert answer.status_code == 503
+    assert "process" in answer.json()["error"]
+    assert "Let it go on" in answer.json()["advice"]
+    assert save(own_client, {"id": region_id, "decision": "accepted"}).status_code == 200
 
 
 def test_a_region_of_another_threshold_can_be_decided_on(own_client: Client) -> None:

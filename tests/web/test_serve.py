@@ -1,4 +1,6 @@
+import json
 import os
+import platform
 import re
 import signal
 import socket
@@ -7,14 +9,16 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.web.serving import Run
 from wsi_pipeline.cli.main import main
-from wsi_pipeline.cli.serve import access_of, address_of, listen
+from wsi_pipeline.cli.serve import access_of, address_of, give_memory_back, listen
 from wsi_pipeline.errors import ConfigError
 
 
@@ -35,7 +39,7 @@ def serving(out: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
         yield process, "".join(lines)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -67,9 +71,53 @@ def test_on_any_other_address_it_asks_for_a_token(run: Run) -> None:
     assert process.returncode in (0, 130)
 
 
-def test_a_token_of_the_users_own_is_not_printed(run: Run) -> None:
-    with serving(run.out, "--token", "a-token-of-my-own") as (_, printed):
-        assert "a-token-of-my-own" not in printed
+def test_two_servers_on_one_folder_lose_no_save(own_run: Run) -> None:
+    path = own_run.out / "slides/case 1/review.json"
+    with serving(own_run.out) as (_, one), serving(own_run.out) as (_, other):
+        bases = [f"{first_address(text)}api/slides/case%201" for text in (one, other)]
+        region = httpx.get(f"{bases[0]}/regions", timeout=60).json()["features"][0]["id"]
+        saved: list[str] = []
+        conflicts: list[str] = []
+
+        def reviewer(number: int) -> None:
+            base, words = bases[number % 2], f"by {number}"
+            with httpx.Client(timeout=60) as client:
+                for turn in range(4):
+                    comment = f"{words}, {turn}"
+                    while True:  # as the page does: load their version, save again
+                        revision = client.get(f"{base}/review").json()["revision"]
+                        change = {"id": region, "decision": "accepted", "comment": comment}
+                        update = {"revision": revision, "reviewer": words, "changes": [change]}
+                        answer = client.put(f"{base}/review", json=update)
+                        (saved if answer.status_code == 200 else conflicts).append(comment)
+                        assert answer.status_code in (200, 409), answer.text
+                        if answer.status_code == 200:
+                            break
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(reviewer, range(4)))
+    review = json.loads(path.read_text())
+    kept = [entry["changes"][0]["after"]["comment"] for entry in review["history"]]
+    assert sorted(kept) == sorted(saved)
+    assert len(saved) == review["revision"] == 16
+    assert conflicts  # they did get in each other's way
+
+
+def test_neither_token_nor_ticket_comes_into_the_log(run: Run) -> None:
+    token = "a-token-of-my-own"  # not a secret
+    with serving(run.out, "--token", token) as (process, printed):
+        entrance = first_address(printed)
+        base = entrance.split("/enter")[0]
+        with httpx.Client(timeout=60) as client:
+            assert client.get(entrance).status_code == 303
+            client.get(f"{base}/api/archive", headers={"authorization": f"Bearer {token}"})
+            client.get(f"{base}/api/slides/{token}?token={token}", params={"threshold": "x"})
+            client.post(f"{base}/enter", data={"token": f"{token}-nearly"})
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        logged = process.stdout.read()
+    assert token not in printed + logged
+    assert "ticket" not in logged
 
 
 def test_loopback_needs_no_token_and_the_rest_does() -> None:
@@ -88,6 +136,16 @@ def test_a_port_that_is_taken_is_told(run: Run, capsys: pytest.CaptureFixture[st
         port = taken.getsockname()[1]
         assert main(["serve", str(run.out), "--port", str(port)]) == 2
     assert "choose one with --port" in capsys.readouterr().err
+
+
+def test_memory_goes_back_to_the_system_where_that_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = "from wsi_pipeline.cli.serve import give_memory_back; print(give_memory_back())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert give_memory_back() is False
 
 
 def test_small_answers_do_not_wait_for_the_browsers_acknowledgement() -> None:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 LOCKS_NAME: Final = ".locks"
 PATIENCE_SECONDS: Final = 60.0
+REVIEW_PATIENCE_SECONDS: Final = 10.0
+"""Somebody waits at the page; a save takes milliseconds."""
 _REFUSED: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK})
 _WINDOWS_BYTE: Final = 1 << 30
@@ -60,8 +62,27 @@ def shared_files(out: Path) -> Iterator[None]:
     StorageError
         Where another run does not let go of them.
     """
-    path = out / LOCKS_NAME / "run-files"
-    until = time.monotonic() + PATIENCE_SECONDS
+    with _awaited_lock(out / LOCKS_NAME / "run-files", PATIENCE_SECONDS):
+        yield
+
+
+@contextmanager
+def review_lock(folder: Path) -> Iterator[None]:
+    """Hold the review of a slide: servers that share an output folder change it in turn.
+
+    Raises
+    ------
+    StorageError
+        Where another server does not let go of it, or the output folder cannot be written.
+    """
+    path = folder.parent.parent / LOCKS_NAME / "reviews" / folder.name
+    with _awaited_lock(path, REVIEW_PATIENCE_SECONDS):
+        yield
+
+
+@contextmanager
+def _awaited_lock(path: Path, patience_seconds: float) -> Iterator[None]:
+    until = time.monotonic() + patience_seconds
     with ExitStack() as stack:
         while True:
             try:
@@ -70,10 +91,10 @@ def shared_files(out: Path) -> Iterator[None]:
             except SlideBusyError as error:
                 if time.monotonic() > until:
                     raise StorageError(
-                        f"{error} holds {path} for more than {PATIENCE_SECONDS:g} s",
-                        "Is that run stopped? Let it go on, or end it",
+                        f"{error} holds {path} for more than {patience_seconds:g} s",
+                        "Is that process stopped? Let it go on, or end it",
                     ) from None
-                time.sleep(0.05)
+                time.sleep(0.02)
         yield
 
 
@@ -130,9 +151,11 @@ def _is_still(handle: IO[str], path: Path) -> bool:
 def _release(handle: IO[str], path: Path) -> None:
     """Remove the file while it is locked, then let go; Windows removes closed files only."""
     try:
-        if os.name != "nt":
-            path.unlink(missing_ok=True)
-        handle.close()
+        try:
+            if os.name != "nt":
+                path.unlink(missing_ok=True)
+        finally:
+            handle.close()
         if os.name == "nt":
             path.unlink(missing_ok=True)
     except OSError as error:  # a drive that went away: the lock went with it

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
 
+from wsi_pipeline.outputs import THUMB_NAME, THUMBNAIL_NAME
 from wsi_pipeline.web.classify import MAX_UPLOAD_BYTES, Classification
 from wsi_pipeline.web.desk import Desk
 from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
@@ -14,7 +15,12 @@ from wsi_pipeline.web.review import ReviewUpdate, review_geojson
 
 KEEP: Final = {"cache-control": "private, max-age=604800, immutable"}
 """For what has the slide's fingerprint in its address."""
-PICTURES: Final = {"overlay": "overlay.png", "heatmap": "heatmap.png", "thumbnail": "thumbnail.jpg"}
+PICTURES: Final = {
+    "overlay": "overlay.png",
+    "heatmap": "heatmap.png",
+    "thumbnail": THUMBNAIL_NAME,
+    "gallery": THUMB_NAME,
+}
 _REFUSAL: Final = {
     "description": "Refused: `error` says why, `advice` what to do",
     "content": {
@@ -43,7 +49,7 @@ async def desk_of(request: Request) -> Desk:
 TheDesk = Annotated[Desk, Depends(desk_of)]
 SlideId = Annotated[str, Path(max_length=255, description="As in the archive's list")]
 Index = Annotated[int, Path(ge=0, le=2**31)]
-PictureName = Literal["overlay", "heatmap", "thumbnail"]
+PictureName = Literal["overlay", "heatmap", "thumbnail", "gallery"]
 
 router = APIRouter(prefix="/api")
 
@@ -84,7 +90,7 @@ def picture(
     name: PictureName,
     width: Annotated[int, Query(ge=16, le=4096, description="At most, px")] = 1600,
 ) -> Response:
-    """Return overlay, heatmap or thumbnail as JPEG."""
+    """Return overlay, heatmap, thumbnail or the archive's small picture as JPEG."""
     data = desk.tiles.picture(desk.catalog.entry(slide_id), PICTURES[name], width)
     return Response(data, media_type="image/jpeg", headers=KEEP)
 

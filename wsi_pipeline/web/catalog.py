@@ -21,7 +21,9 @@ from wsi_pipeline.slides import SLIDE_SUFFIXES
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.refusals import NotFoundError
 
-MAP_CACHE_BYTES: Final = 256 * 2**20
+MAP_CACHE_BYTES: Final = 64 * 2**20
+MAP_LAYERS: Final = 4
+"""Arrays of floats that a map holds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Catalog:
         self._slides_dir = slides_dir
         self._statuses: dict[str, tuple[int, dict[str, Any]]] = {}
         self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
-            MAP_CACHE_BYTES, lambda map_: 3 * map_.values.nbytes
+            MAP_CACHE_BYTES, lambda map_: MAP_LAYERS * map_.values.nbytes
         )
         self._lock = threading.Lock()
         self._listed: tuple[int, dict[str, Path]] = (0, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
 from typing import Annotated, Any, Final
 
@@ -15,7 +15,16 @@ from pydantic import BaseModel, Field
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, logit, predict_views
+from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import FloatArray, RgbArray
+from wsi_pipeline.learning.scoring import operating_points
+from wsi_pipeline.learning.single_images import (
+    CutPicture,
+    at_scale,
+    cut_picture,
+    normalize_stain,
+    stain_words,
+)
 from wsi_pipeline.web.refusals import BusyError, TooLargeError, UnusableError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
@@ -25,7 +34,6 @@ MAX_PATCHES: Final = 900
 """Of a field: 12 x 12 mm at 400 µm a patch. Larger pictures are slides and belong to `run`."""
 SMALLEST_SHARE: Final = 0.5
 """A picture with a side below this share of a patch shows too little; above it is padded."""
-ENLARGEMENT_TOLERANCE: Final = 1.05
 OCCLUDER_SHARE: Final = 0.2
 """Side of the square that hides a part of the patch, as a share of the patch's."""
 WAIT_SECONDS: Final = 20.0
@@ -73,6 +81,8 @@ class Classification(BaseModel):
     """True where none was given: the model's own was assumed."""
     is_padded: bool
     """True where the picture did not fill its patches; the rest was taken for glass."""
+    stain: str
+    """What was done to the stain; "" where the model asks for nothing."""
     rows: int
     cols: int
     """The picture as rows x cols patches."""
@@ -86,17 +96,6 @@ class Classification(BaseModel):
     calls: list[Call]
     """Of the patch with the highest probability."""
     occlusion: Occlusion
-
-
-@dataclass(frozen=True, slots=True)
-class Field2D:
-    """A picture cut into patches."""
-
-    patches: RgbArray
-    """uint8, shape (rows * cols, side, side, 3)."""
-    rows: int
-    cols: int
-    is_padded: bool
 
 
 class UploadClassifier:
@@ -158,7 +157,7 @@ class UploadClassifier:
         classifier = self._classifier
         card = classifier.card
         scale = card.spacing_um_px if um_px is None else um_px
-        field = cut(at_scale(picture, scale / card.spacing_um_px), card.patch_size_px)
+        field, stain = prepare(picture, scale, card)
         probability, spread = predict_views(classifier, field.patches)
         best = int(probability.argmax())
         return Classification(
@@ -167,7 +166,8 @@ class UploadClassifier:
             height_px=picture.shape[0],
             um_px=scale,
             is_scale_assumed=um_px is None,
-            is_padded=field.is_padded,
+            is_padded=any(field.notes),
+            stain=stain,
             rows=field.rows,
             cols=field.cols,
             probability=float(probability[best]),
@@ -177,12 +177,6 @@ class UploadClassifier:
             calls=calls(float(probability[best]), operating_points(card)),
             occlusion=occlusion(classifier, field.patches[best], best),
         )
-
-
-def operating_points(card: ModelCard) -> dict[str, float]:
-    """Return the thresholds of a model by name; a card without any has its one."""
-    points = card.record.get("operating_points") or {"default": card.threshold}
-    return {str(name): float(value) for name, value in points.items()}
 
 
 def calls(probability: float, points: dict[str, float]) -> list[Call]:
@@ -234,58 +228,39 @@ def _check_header(picture: Image.Image) -> None:
         )
 
 
-def at_scale(picture: RgbArray, ratio: float) -> RgbArray:
-    """Return the picture at the model's µm/px, area-averaged.
+def prepare(picture: RgbArray, um_px: float, card: ModelCard) -> tuple[CutPicture, str]:
+    """Bring a picture to the model's scale and stain and cut it, as `classify` does.
 
-    Parameters
-    ----------
-    ratio : float
-        The picture's µm/px over the model's.
-
-    Raises
-    ------
-    UnusableError
-        Where the picture is coarser than the model needs.
-    """
-    if ratio > ENLARGEMENT_TOLERANCE:
-        raise UnusableError(
-            f"the picture is {ratio:.3g} times coarser than the model needs",
-            "Take it at a higher magnification, or check the µm per pixel",
-        )
-    if abs(ratio - 1) < 1e-3:
-        return picture
-    width, height = (max(1, round(side * ratio)) for side in (picture.shape[1], picture.shape[0]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-
-
-def cut(picture: RgbArray, side: int) -> Field2D:
-    """Cut a picture into patches; what they overhang is white, as at the rim of the slides.
+    Returns
+    -------
+    field : CutPicture
+    stain : str
+        What was done to the stain.
 
     Raises
     ------
     TooLargeError, UnusableError
-        Where that would be too many patches, or less than half of one.
+        Where that would be too many patches, less than half of one, or is too coarse.
     """
-    height, width = picture.shape[:2]
+    try:
+        scaled = at_scale(picture, um_px, card)
+    except DatasetError as error:
+        raise UnusableError(error.problem, error.advice) from error
+    side = card.patch_size_px
+    height, width = scaled.shape[:2]
     if min(height, width) < SMALLEST_SHARE * side:
         raise UnusableError(
             f"at the model's scale the picture has {width} x {height} px, a patch {side} x {side}",
             "Send a larger field, or check the µm per pixel",
         )
-    # A rim of a few px is no patch of its own.
-    cols = max(1, round(width / side))
-    rows = max(1, round(height / side))
-    if rows * cols > MAX_PATCHES:
+    field = cut_picture(scaled, side)
+    if len(field.patches) > MAX_PATCHES:
         raise TooLargeError(
-            f"the field has {rows * cols} patches, at most {MAX_PATCHES} are taken",
+            f"the field has {len(field.patches)} patches, at most {MAX_PATCHES} are taken",
             "Cut out a part, or run the whole slide with `wsi-pipeline run`",
         )
-    canvas = np.full((rows * side, cols * side, 3), 255, np.uint8)
-    part = picture[: rows * side, : cols * side]
-    canvas[: part.shape[0], : part.shape[1]] = part
-    patches = canvas.reshape(rows, side, cols, side, 3).swapaxes(1, 2)
-    padded = height < rows * side or width < cols * side
-    return Field2D(patches.reshape(rows * cols, side, side, 3), rows, cols, padded)
+    patches, health = normalize_stain(field.patches, card)
+    return replace(field, patches=patches), stain_words(health) if health else ""
 
 
 def occlusion(classifier: PatchClassifier, patch: RgbArray, index: int) -> Occlusion:

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import bundled_folders, find_model
-from wsi_pipeline.errors import StorageError
+from wsi_pipeline.errors import ModelError, StorageError
 from wsi_pipeline.geometry import Size
-from wsi_pipeline.outputs import THUMBNAIL_NAME
+from wsi_pipeline.learning.scoring import operating_points
+from wsi_pipeline.outputs import THUMB_NAME, THUMBNAIL_NAME
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.web import vendor
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
-from wsi_pipeline.web.classify import UploadClassifier, operating_points
+from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.layers import grid_facts, regions_at
 from wsi_pipeline.web.review import (
     Change,
@@ -96,11 +97,11 @@ class Desk:
         }
 
     def _row(self, entry: CatalogEntry) -> dict[str, Any]:
-        has_overlay = (entry.folder / "overlay.png").is_file()
         return {
             **self.catalog.row(entry),
             "fingerprint": entry.fingerprint,
-            "has_overlay": has_overlay,
+            "has_overlay": (entry.folder / "overlay.png").is_file(),
+            "has_gallery": (entry.folder / THUMB_NAME).is_file(),
             "review": self._review_row(entry),
         }
 
@@ -139,7 +140,10 @@ def operating_points_of(map_: ProbabilityMap | None) -> dict[str, float]:
     model = map_.attributes.get("model", {}) if map_ else {}
     if model.get("name") not in bundled_folders():
         return {}
-    card = find_model(model["name"])
+    try:
+        card = find_model(model["name"])
+    except ModelError:  # the results stay readable, whatever became of the model since
+        return {}
     if card.sha256 != model.get("sha256"):
         return {}
     return operating_points(card)

@@ -19,6 +19,7 @@ import numpy as np
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from wsi_pipeline.archive.locks import review_lock
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.probability.files import write_atomic
@@ -77,7 +78,11 @@ class ReviewUpdate(_Strict):
 
 
 class ReviewStore:
-    """The review of one slide on the disk. One store a slide and process."""
+    """The review of one slide on the disk. One store a slide and process.
+
+    Saves take turns by a lock between threads and one between processes: two servers may serve
+    one output folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / REVIEW_NAME
@@ -122,7 +127,7 @@ class ReviewStore:
         ConflictError
             Where the revision is not the latest; nothing was written.
         """
-        with self._lock:
+        with self._lock, review_lock(self._path.parent):
             review = self.read()
             if update.revision != review["revision"]:
                 raise _conflict(review)
@@ -257,9 +262,9 @@ def _said(item: dict[str, Any]) -> dict[str, Any]:
 
 def _conflict(review: dict[str, Any]) -> ConflictError:
     last = review["history"][-1] if review["history"] else {}
-    who, time = last.get("reviewer", "somebody"), last.get("time", "")
+    who, time = last.get("reviewer", "somebody"), str(last.get("time", ""))
     return ConflictError(
-        f"{who} has saved this review in between ({time})",
+        f"{who} has saved this review in between ({time[:16].replace('T', ' ')} UTC)",
         "Load their version; your changes stay on the page and can be saved on top of it",
     )
 

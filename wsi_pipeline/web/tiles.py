@@ -36,10 +36,11 @@ TILE_PX: Final = 256
 """A divisor of the pieces that the reader reads in, and the tile of most scanners: a tile of the
 finest level is then one decoded tile of the file."""
 JPEG_QUALITY: Final = 88
-CACHE_BYTES: Final = 128 * 2**20
+CACHE_BYTES: Final = 64 * 2**20
+"""Some thousand tiles; with the other caches' limits it bounds the server's memory."""
 OPEN_SLIDES: Final = 8
 """Each keeps up to 32 MB of decoded tiles of its own."""
-THUMBNAIL_CACHE_BYTES: Final = 64 * 2**20
+THUMBNAIL_CACHE_BYTES: Final = 32 * 2**20
 CHEAP_RATIO: Final = 2.5
 """Level px per zoom px up to which a tile is read from the slide. Beyond it, on levels coarser than
 the slide's last, the stored thumbnail is taken wherever it has the detail."""

@@ -4,13 +4,17 @@ import { askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideUrl, wi
 
 const REFRESH_MS = 10_000;
 const STATES = ["done", "failed", "empty", "running", "queued"];
+const TROUBLE_FIRST = ["failed", "empty", "running", "queued", "done"];
+const A_PAGE = 96; /* cards made at a time: an archive has thousands */
 let slides = [];
+let rows = []; /* of them, what the filters leave, in order */
 
 function card(row) {
-  const shown = row.has_overlay
+  const picture = row.has_gallery ? "gallery" : row.has_overlay ? "overlay" : null;
+  const shown = picture
     ? el("img", {
-        src: pictureUrl(row, "overlay", 520),
-        alt: `Overlay of ${row.slide_id}`,
+        src: pictureUrl(row, picture, 520),
+        alt: `Map over ${row.slide_id}`,
         loading: "lazy",
         decoding: "async",
       })
@@ -60,33 +64,59 @@ function chosen() {
     (!reviewed || Boolean(row.review.reviewer) === (reviewed === "yes"));
   const byName = (a, b) => a.slide_id.localeCompare(b.slide_id, "en", { numeric: true });
   const byFigure = (a, b) => (b[key] ?? -1) - (a[key] ?? -1) || byName(a, b);
-  return slides.filter(isShown).sort(key === "slide_id" ? byName : byFigure);
+  const rank = ({ state }) => TROUBLE_FIRST.indexOf(state) + 1 || TROUBLE_FIRST.length + 1;
+  const orders = { slide_id: byName, state: (a, b) => rank(a) - rank(b) || byName(a, b) };
+  return slides.filter(isShown).sort(orders[key] ?? byFigure);
 }
 
-function show() {
-  const rows = chosen();
-  byId("cards").replaceChildren(...rows.map(card));
+/** Show what the filters leave, from its beginning; `atLeast` cards of it. */
+function show(atLeast = A_PAGE) {
+  rows = chosen();
+  const focused = document.activeElement?.closest(".card")?.dataset.id;
+  byId("cards").replaceChildren(...rows.slice(0, atLeast).map(card));
+  if (focused) byId("cards").querySelector(`[data-id="${CSS.escape(focused)}"] .title a`)?.focus();
+  showRest();
   byId("blank").hidden = rows.length > 0;
   byId("why").textContent = slides.length
     ? "No slide fits these filters."
     : "This output folder holds no slides yet. They appear here as the run goes on.";
   byId("clear").hidden = !slides.length;
-  const count = (state) => slides.filter((row) => row.state === state).length;
-  const states = STATES.filter(count).map((state) => `${count(state)} ${state}`);
-  const total = slides.reduce((sum, row) => sum + (row.idc_mm2 ?? 0), 0);
-  const shown = rows.length === slides.length ? "" : `${rows.length} of `;
-  byId("summary").textContent = `${shown}${slides.length} slides · ${states.join(", ")} · IDC ${figure.mm2(total)} in all`;
+  showSummary();
   sessionStorage.setItem("order", JSON.stringify(rows.map((row) => row.slide_id)));
+}
+
+function showSummary() {
+  const count = (state) => slides.filter((row) => row.state === state).length;
+  const states = STATES.filter(count).map((state) => `${figure.count(count(state))} ${state}`);
+  const reviewed = slides.filter((row) => row.review.reviewer).length;
+  const total = slides.reduce((sum, row) => sum + (row.idc_mm2 ?? 0), 0);
+  const shown = rows.length === slides.length ? "" : `${figure.count(rows.length)} of `;
+  const words = [`${shown}${figure.count(slides.length)} slides`, states.join(", "), `${figure.count(reviewed)} reviewed`, `IDC ${figure.mm2(total)} in all`];
+  byId("summary").textContent = words.filter(Boolean).join(" · ");
+}
+
+function showRest() {
+  const left = rows.length - byId("cards").childElementCount;
+  byId("more").hidden = left <= 0;
+  byId("more").textContent = `Show ${figure.count(Math.min(A_PAGE, left))} more of ${figure.count(left)}`;
+}
+
+/** Add the next cards: on a click, or when the end of the list comes into view. */
+function more() {
+  const have = byId("cards").childElementCount;
+  byId("cards").append(...rows.slice(have, have + A_PAGE).map(card));
+  showRest();
 }
 
 async function load() {
   try {
     const archive = await askJson("/api/archive");
+    const isNew = JSON.stringify(archive.slides) !== JSON.stringify(slides);
     slides = archive.slides;
     byId("title").textContent = archive.run.name;
     document.title = `${archive.run.name} · wsi_pipeline`;
     byId("problem").replaceChildren();
-    show();
+    if (isNew || !slides.length) show(Math.max(A_PAGE, byId("cards").childElementCount));
     if (archive.run.state === "running") setTimeout(load, REFRESH_MS);
   } catch (error) {
     byId("summary").textContent = "";
@@ -102,6 +132,8 @@ function remember() {
 wireTheme();
 for (const [id, value] of Object.entries(JSON.parse(sessionStorage.getItem("filters") ?? "{}"))) byId(id).value = value;
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
+byId("more").addEventListener("click", more);
+new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { rootMargin: "600px" }).observe(byId("more"));
 byId("filters").addEventListener("input", () => {
   remember();
   show();

@@ -1,8 +1,11 @@
 /** The patch page: a picture goes in, the model's answer is shown with what it rests on. */
 
-import { ask, askJson, byId, el, errorBox, figure, wireTheme } from "./common.js";
+import { colorTable, drawRamp } from "./colormaps.js";
+import { ask, askJson, byId, el, errorBox, figure, sentence, wireTheme } from "./common.js";
 
 const SHOWN_PX = 400; /* side of the explained patch on the screen */
+const FIELD_PX = 1040; /* longer side of a field's pictures; they are shown at half of it */
+const SMALLEST_NUMBERED_PX = 84; /* cells with room for their probability */
 const ORANGE = [214, 96, 20];
 const BLUE = [35, 110, 200];
 let model = null;
@@ -50,15 +53,17 @@ async function show(answer, file) {
   byId("cautions").replaceChildren(...cautions(answer).map((text) => el("div", { class: "notice warn" }, text)));
   byId("result").hidden = false;
   const bitmap = await createImageBitmap(file).catch(() => null);
-  drawPicture(bitmap, answer);
+  drawPatch(bitmap, answer);
   drawExplained(bitmap, answer);
+  drawField(bitmap, answer);
   byId("result").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
-function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, notice }) {
+function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, stain, notice }) {
   return [
     notice,
     assumed ? `No scale was given: ${um} µm per pixel, the model's own, was assumed. At another scale the answer means nothing.` : null,
+    stain ? `${sentence(stain)} A slide's stain is fitted on all of its tissue: expect other figures there.` : null,
     padded ? "The picture does not fill whole patches; the rest was taken for glass." : null,
   ].filter(Boolean);
 }
@@ -66,47 +71,74 @@ function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, not
 /** Side of a patch in px of the uploaded picture. */
 const patchSide = ({ um_px: um }) => (model.patch_size_px * model.spacing_um_px) / um;
 
-function drawPicture(bitmap, answer) {
+/** Draw the explained patch as it was uploaded. */
+function drawPatch(bitmap, answer) {
   const canvas = byId("picture");
+  canvas.width = canvas.height = SHOWN_PX;
+  drawPart(canvas.getContext("2d"), bitmap, answer);
+  const where = answer.rows * answer.cols > 1 ? "The patch of the highest probability, framed below" : "As uploaded";
+  byId("picturewords").textContent = bitmap ? where : "This browser cannot show the file; the model has read it";
+}
+
+function drawPart(context, bitmap, answer) {
   const side = patchSide(answer);
-  const scale = Math.min(6, SHOWN_PX / Math.min(answer.cols * side, answer.rows * side));
-  canvas.width = Math.round(answer.cols * side * scale);
-  canvas.height = Math.round(answer.rows * side * scale);
-  const context = canvas.getContext("2d");
+  const { patch } = answer.occlusion;
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = scale < 1;
-  if (bitmap) context.drawImage(bitmap, 0, 0, bitmap.width * scale, bitmap.height * scale);
-  byId("picturewords").textContent = bitmap ? "As uploaded" : "This browser cannot show the file; the model has read it";
-  if (answer.rows * answer.cols === 1) return;
-  byId("picturewords").textContent = "As uploaded, with the probability of each patch; the explained one is framed";
-  answer.probabilities.forEach((probability, i) => {
-    const [x, y] = [(i % answer.cols) * side * scale, Math.floor(i / answer.cols) * side * scale];
-    const isBest = i === answer.occlusion.patch;
-    context.strokeStyle = isBest ? "#ffd84d" : "rgb(0 0 0 / 0.35)";
-    context.lineWidth = isBest ? 4 : 1;
-    context.strokeRect(x + 1, y + 1, side * scale - 2, side * scale - 2);
-    if (side * scale < 34) return;
-    const words = probability.toFixed(2);
-    context.font = "600 13px system-ui, sans-serif";
-    context.fillStyle = "rgb(255 255 255 / 0.85)";
-    context.fillRect(x + 3, y + 3, context.measureText(words).width + 8, 18);
-    context.fillStyle = "#17191b";
-    context.fillText(words, x + 7, y + 16);
-  });
+  context.fillRect(0, 0, SHOWN_PX, SHOWN_PX);
+  context.imageSmoothingEnabled = false;
+  if (bitmap) context.drawImage(bitmap, (patch % answer.cols) * side, Math.floor(patch / answer.cols) * side, side, side, 0, 0, SHOWN_PX, SHOWN_PX);
+}
+
+/** Draw a field twice: as it was uploaded, and with the probability of each patch over it. */
+function drawField(bitmap, answer) {
+  const { rows, cols, probabilities, occlusion } = answer;
+  byId("field").hidden = rows * cols === 1;
+  if (byId("field").hidden) return;
+  const side = Math.min(FIELD_PX / cols, FIELD_PX / rows);
+  const scale = side / patchSide(answer);
+  const table = colorTable("inferno");
+  const lowest = Math.min(...answer.calls.map(({ threshold }) => threshold));
+  /* Full from the most sensitive operating point on, fading below it: glass does not turn black. */
+  const tint = (probability) => {
+    const k = 3 * Math.round(255 * probability);
+    return `rgb(${table[k]} ${table[k + 1]} ${table[k + 2]} / ${0.65 * Math.min(1, probability / lowest) ** 2})`;
+  };
+  for (const id of ["fieldpicture", "fieldmap"]) {
+    const canvas = Object.assign(byId(id), { width: Math.round(cols * side), height: Math.round(rows * side) });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.imageSmoothingEnabled = scale < 1;
+    if (bitmap) context.drawImage(bitmap, 0, 0, bitmap.width * scale, bitmap.height * scale);
+    probabilities.forEach((probability, i) => {
+      const [x, y] = [(i % cols) * side, Math.floor(i / cols) * side];
+      if (id === "fieldmap") drawCell(context, { color: tint(probability), probability, x, y, side });
+      context.strokeStyle = i === occlusion.patch ? "#5cc8ff" : "rgb(0 0 0 / 0.3)";
+      context.lineWidth = i === occlusion.patch ? 6 : 1;
+      context.strokeRect(x + 1, y + 1, side - 2, side - 2);
+    });
+  }
+  drawRamp(byId("fieldramp"), table);
+}
+
+function drawCell(context, { color, probability, x, y, side }) {
+  context.fillStyle = color;
+  context.fillRect(x, y, side, side);
+  if (side < SMALLEST_NUMBERED_PX) return;
+  const words = probability.toFixed(2);
+  context.font = "600 24px system-ui, sans-serif";
+  context.fillStyle = "rgb(255 255 255 / 0.88)";
+  context.fillRect(x + 5, y + 5, context.measureText(words).width + 12, 32);
+  context.fillStyle = "#17191b";
+  context.fillText(words, x + 11, y + 30);
 }
 
 function drawExplained(bitmap, answer) {
   const canvas = byId("explained");
   canvas.width = canvas.height = SHOWN_PX;
   const context = canvas.getContext("2d");
-  const side = patchSide(answer);
-  const { patch, side: n, drop } = answer.occlusion;
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, SHOWN_PX, SHOWN_PX);
-  context.imageSmoothingEnabled = false;
-  const [x, y] = [(patch % answer.cols) * side, Math.floor(patch / answer.cols) * side];
-  if (bitmap) context.drawImage(bitmap, x, y, side, side, 0, 0, SHOWN_PX, SHOWN_PX);
+  const { side: n, drop } = answer.occlusion;
+  drawPart(context, bitmap, answer);
   const most = Math.max(0.2, ...drop.map(Math.abs));
   byId("explainedwords").textContent =
     "Occlusion: where hiding a part lowers (orange) or raises (blue) the probability, full color at " +

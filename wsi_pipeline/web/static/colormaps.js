@@ -28,3 +28,11 @@ export function colorTable(name) {
   }
   return table;
 }
+
+/** Fill a canvas of 256 x 1 px with the colors from 0 to 1. */
+export function drawRamp(canvas, table) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(256, 1);
+  for (let k = 0; k < 256; k++) image.data.set([...table.subarray(3 * k, 3 * k + 3), 255], 4 * k);
+  context.putImageData(image, 0, 0);
+}

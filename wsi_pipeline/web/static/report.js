@@ -10,7 +10,7 @@ function table(head, rows, numeric = []) {
   return el(
     "table",
     {},
-    el("thead", {}, el("tr", {}, head.map(cell("th")))),
+    head.length ? el("thead", {}, el("tr", {}, head.map(cell("th")))) : null,
     el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell("td"))))),
   );
 }
@@ -69,7 +69,7 @@ async function show() {
         : el("p", {}, "No region reaches the threshold."),
       el("p", { class: "muted" }, `Threshold ${figure.probability3(detail.threshold)}${detail.warnings.length ? `. ${detail.warnings.join(" ")}` : ""}`),
     ),
-    section("Made by", table(["", ""], facts(detail))),
+    section("Made by", table([], facts(detail))),
     el("div", { class: "sign" }, el("div", {}, last ? `Last review: ${last.reviewer}, ${figure.time(last.time)}` : "Reviewer"), el("div", {}, "Date, signature")),
   );
 }

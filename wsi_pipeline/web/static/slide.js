@@ -1,7 +1,7 @@
 /** The slide page: looking at one slide, its map and its regions, and reviewing them. */
 
 import { ask, askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideApi, slideIdOfPage, slideUrl, wireTheme } from "./common.js";
-import { COLORMAPS, colorTable } from "./colormaps.js";
+import { COLORMAPS, colorTable, drawRamp } from "./colormaps.js";
 import { DrawTool } from "./draw.js";
 import { Heatmap } from "./heatmap.js";
 import { showHelp, wireKeys } from "./keys.js";
@@ -72,7 +72,7 @@ function openView() {
     if (detail.map) loadRegions();
     return false;
   }
-  view = new SlideView(byId("main"), detail, { ...sources(), hasNavigator: true });
+  view = new SlideView(byId("main"), detail, { ...sources(), minimap: byId("minimap") });
   view.painters.push(paintMap, paintRegions);
   draw = new DrawTool(view, {
     stage: byId("stage"),
@@ -203,11 +203,7 @@ function recolor() {
   const now = settings();
   heatmap.recolor(now);
   byId("opacityvalue").textContent = `${Math.round(100 * now.opacity)} %`;
-  const ramp = byId("ramp").getContext("2d");
-  const image = ramp.createImageData(256, 1);
-  const table = colorTable(now.colormap);
-  for (let k = 0; k < 256; k++) image.data.set([...table.subarray(3 * k, 3 * k + 3), 255], 4 * k);
-  ramp.putImageData(image, 0, 0);
+  drawRamp(byId("ramp"), colorTable(now.colormap));
   localStorage.setItem("view", JSON.stringify({ ...now, threshold: undefined, outlines: show.outlines, hatch: show.hatch }));
   view?.paint();
 }
@@ -324,7 +320,7 @@ function hover(event) {
     : `x ${Math.round(x)}, y ${Math.round(y)} px`;
   byId("cursor").hidden = false;
   byId("cursor").textContent = `${place} · ${Number.isNaN(probability) ? "not classified" : `p ${probability.toFixed(3)}`}`;
-  const isOnSlide = event.target.closest(".tools, .banner, .navigator") === null;
+  const isOnSlide = event.target.closest(".tools, .banner, .minimap") === null;
   setHovered(show.outlines && isOnSlide && !draw.isActive ? regionAt(panel.regions, x, y) : null);
   tip.hidden = !hovered;
   if (!hovered) return;
@@ -421,7 +417,7 @@ const actions = {
     element.hidden = !element.hidden;
     press("beside", !element.hidden);
     if (!plain && !element.hidden) {
-      plain = new SlideView(element, detail, { ...sources(), hasNavigator: false });
+      plain = new SlideView(element, detail, sources());
       plain.viewer.addOnceHandler("open", () => link(view, plain));
     }
   },

@@ -9,8 +9,9 @@ export class SlideView {
    * @param {HTMLElement} element
    * @param {object} detail  of /api/slides/ID
    * @param {string} tileBase  address of the tiles
+   * @param {HTMLElement} minimap  where to show the whole slide; none where undefined
    */
-  constructor(element, detail, { tileBase, query, thumbnail, hasNavigator }) {
+  constructor(element, detail, { tileBase, query, thumbnail, minimap }) {
     const { image } = detail;
     this.width = image.width;
     this.height = image.height;
@@ -22,10 +23,9 @@ export class SlideView {
       drawer: "canvas" /* also right on remote desktops, where WebGL is missing */,
       tileSources: image.source === "slide" ? tiles(image, tileBase, query) : { type: "image", url: thumbnail },
       showNavigationControl: false,
-      showNavigator: hasNavigator,
-      navigatorPosition: "TOP_RIGHT",
-      navigatorSizeRatio: 0.17,
-      navigatorAutoFade: false,
+      showNavigator: Boolean(minimap),
+      navigatorOpacity: 1,
+      navigatorElement: minimap /* an element of our own: it lies above the map, OpenSeadragon's below it */,
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.5,
       maxZoomPixelRatio: MOST_ENLARGED,
       minZoomImageRatio: 0.7,
