@@ -264,7 +264,8 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("patches", type=Path, nargs="?", metavar="PATCHES")
     add("-o", "--out", type=Path, required=True, metavar="RESULTS.jsonl")
-    add("--variants", nargs="+", choices=[*VARIANTS], metavar="NAME", help="; ".join(VARIANTS))
+    add("--variants", nargs="+", choices=[*VARIANTS], metavar="NAME",
+        help="; ".join(VARIANTS).replace("%", "%%"))  # fmt: skip
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--epochs", type=int, default=8)
     add("--patients", type=int, default=60, help="training patients, 0 = all")

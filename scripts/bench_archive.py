@@ -2,12 +2,14 @@
 """Measure archive runs: speed against the floor, scaling, overhead of scheduling, memory.
 
 Give a folder of slides; every figure is a ratio or a time of this one run on this machine. Parts
-are chosen by name: speed floor scaling cluster overhead memory (default: all).
+are chosen by name: speed floor slow scaling cluster overhead memory (default: all).
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import os
 import random
 import shutil
 import sys
@@ -26,7 +28,7 @@ from wsi_pipeline.archive import SlideEntry, find_slides, make_jobs, run_slides
 from wsi_pipeline.archive.cluster import ClusterFarm
 from wsi_pipeline.archive.farm import Tell, tell_nobody
 from wsi_pipeline.archive.processes import ProcessFarm
-from wsi_pipeline.archive.slide_task import SlideTask, do_task
+from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
 from wsi_pipeline.archive.states import put_in_queue, state_of
 from wsi_pipeline.archive.summary import Summary
 from wsi_pipeline.classifier import ModelCard, find_model
@@ -36,12 +38,19 @@ from wsi_pipeline.geometry import Box
 from wsi_pipeline.inference import ModelRequest, cut_patches
 from wsi_pipeline.pipeline import SlideJob
 from wsi_pipeline.planning import SlidePlan, kept_in, plan_slide
-from wsi_pipeline.slides import read_canvas
+from wsi_pipeline.slides import read_canvas, tiff_tiles
 
-PARTS = ("speed", "floor", "scaling", "cluster", "overhead", "memory")
+PARTS = ("speed", "floor", "slow", "scaling", "cluster", "overhead", "memory")
 CLUSTER_SLIDES = 1000
 MEDIAN_LATENCY_SECONDS = 2.0
 QUEUED_SLIDES = 10_000
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+}
+WARM_ROUNDS = 2
+READ_LATENCY_SECONDS = 0.01
+"""Of each tile on the simulated slow drive: a busy network drive answers in 1 to 20 ms."""
 
 
 class Stopwatch:
@@ -103,13 +112,38 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
     )
 
 
+def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Read from a drive that lets every tile wait: processes beyond the cores hide its latency."""
+    config = config_of(options, 1)
+    card, latency_ms = find_model(config.model), 1e3 * READ_LATENCY_SECONDS
+    for workers in (options.workers, 2 * options.workers, 4 * options.workers):
+        jobs = make_jobs(entries, folder / f"slow_{workers}", config)
+        tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
+        begun: list[float] = []
+        ProcessFarm(workers).run(
+            do_slowly,
+            tasks,
+            tell_nobody,
+            lambda *_, begun=begun: begun.append(time.perf_counter()),
+        )
+        seconds = (time.perf_counter() - begun[0]) / len(tasks)
+        print(f"  {latency_ms:.0f} ms a tile, -j {workers}: {seconds:.2f} s a slide")
+
+
 def bench_scaling(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
     one, two = (timed_run(entries, folder, config_of(options, workers)) for workers in (1, 2))
     print(f"  1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} times")
 
 
 def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
-    """Give 1,000 slides of random latency to simulated clusters through a real scheduler."""
+    """Give 1,000 slides of random latency to simulated clusters through a real scheduler.
+
+    Client, scheduler and workers are real and speak TCP; they share this one process, so that a few
+    cores carry 64 workers. Each worker would sample its own process 100 times a second for the
+    dashboard: that is turned off, since here it is one process 64 times over. Efficiency is the sum
+    of the latencies over workers x time; the best that any schedule could do is stated with it.
+    """
+    import dask
     from distributed import Client, LocalCluster
 
     del folder, options
@@ -120,11 +154,13 @@ def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace
     latencies.sort(reverse=True)  # as a run does: the largest slides first
     for n_workers in (16, 64):
         with (
+            dask.config.set(UNWATCHED),
             LocalCluster(
                 n_workers=n_workers,
                 threads_per_worker=1,
                 processes=False,
-                dashboard_address=None,
+                protocol="tcp",
+                dashboard_address="127.0.0.1:0",
                 silence_logs=50,
             ) as cluster,
             Client(cluster) as client,
@@ -132,8 +168,19 @@ def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace
             start = time.perf_counter()
             ClusterFarm(client).run(wait, latencies, tell_nobody, tell_nobody)
             seconds = time.perf_counter() - start
-        efficiency = sum(latencies) / n_workers / seconds
-        print(f"  {n_workers} simulated workers: {seconds:.1f} s, efficiency {efficiency:.3f}")
+        busy = sum(latencies) / n_workers
+        print(
+            f"  {n_workers} simulated workers: {seconds:.1f} s, efficiency {busy / seconds:.3f} "
+            f"(the best schedule: {busy / shortest_seconds(latencies, n_workers):.3f})"
+        )
+
+
+def shortest_seconds(latencies: Sequence[float], n_workers: int) -> float:
+    """Return how long workers take that are given the longest slide that is left at no cost."""
+    free_at = [0.0] * n_workers
+    for seconds in latencies:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)
 
 
 def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
@@ -161,16 +208,25 @@ def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Na
 
 
 def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
-    """Do one slide after another in this process and fit a line through its memory."""
+    """Do the slides over and over in this process and fit a line through its memory.
+
+    A point is the mean over a round of all slides, which takes out that some need more than others;
+    the first two rounds fill caches and the allocator's arenas and are left out.
+    """
     config = config_of(options, 1)
     card, used = find_model(config.model), []
     for number in range(options.memory_slides):
         (job,) = make_jobs([entries[number % len(entries)]], folder / "memory", config)
         do_task(ThreadExecutor(1), SlideTask(job, card, "bench", True, None), tell_nobody)
         used.append(psutil.Process().memory_info().rss / 1e6)
-    steady = used[min(len(entries), len(used) // 2) :]  # each slide once: caches are full
-    slope = np.polyfit(np.arange(len(steady)), steady, 1)[0]
-    print(f"  {len(used)} slides: {slope:+.3f} MB a slide, at most {max(used):.0f} MB")
+    n_rounds = len(used) // len(entries)
+    means = np.reshape(used[: n_rounds * len(entries)], (n_rounds, -1)).mean(1)
+    line = f"  {len(used)} slides: at most {max(used):.0f} MB"
+    if n_rounds >= WARM_ROUNDS + 4:
+        at = np.arange(n_rounds)[WARM_ROUNDS:] * len(entries)
+        (slope, _), covariance = np.polyfit(at, means[WARM_ROUNDS:], 1, cov=True)
+        line += f", {slope:+.3f} ± {2 * np.sqrt(covariance[0, 0]):.3f} MB a slide"
+    print(line)
 
 
 def bare_seconds(plan: SlidePlan, card: ModelCard) -> float:
@@ -201,6 +257,17 @@ def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> fl
     if watch.failed:
         sys.exit(f"{watch.failed} slides failed: see {out}")
     return watch.last - watch.first
+
+
+def do_slowly(task: SlideTask, tell: Tell) -> SlideOutcome:
+    """Do a slide whose tiles come late."""
+    tiff_tiles._PositionedFile.read = _late  # type: ignore[assignment,method-assign]
+    return do_task(ThreadExecutor(1), task, tell)
+
+
+def _late(file: Any, offset: int, n_bytes: int) -> bytes:
+    time.sleep(READ_LATENCY_SECONDS)
+    return os.pread(file._descriptor, n_bytes, offset)
 
 
 def wait(seconds: float, _tell: Tell) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import wsi_pipeline.inference
 import wsi_pipeline.pipeline
 from wsi_pipeline.archive import slide_task
 from wsi_pipeline.archive.farm import Tell
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
+from wsi_pipeline.classifier import ModelCard, PatchClassifier, load_classifier
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution import Executor
 
@@ -89,6 +91,14 @@ def _is_killed_once(
     return working(*a, **k)
 
 
+def _write_to_the_slide(
+    task: SlideTask, working: Callable[..., Any], a: tuple[Any, ...], k: dict[str, Any]
+) -> Any:
+    with task.job.source.path.open("ab") as file:
+        file.write(b"more")
+    return working(*a, **k)
+
+
 def _raise(error: BaseException) -> Fault:
     def fault(*_: Any) -> None:
         raise error
@@ -106,6 +116,9 @@ FAULTS: dict[str, Fault] = {
     "kill": _is_killed,
     "kill once": _is_killed_once,
     "no memory": _raise(MemoryError()),
+    "stale handle": _raise(OSError(116, "Stale file handle")),
+    "no permission": _raise(PermissionError(13, "Permission denied")),
+    "changing": _write_to_the_slide,
     "drive gone": _raise(OSError(5, "Input/output error")),
     "defect": _raise(KeyError("surprise")),
     "read error": _raise(ReadError("tile 7 is damaged", "Copy it again")),
@@ -125,3 +138,42 @@ def work_of_test(task: str, tell: Tell) -> str:
     if task.startswith("mark"):
         Path(task[5:]).touch()
     return f"{task} by {os.getpid()}"
+
+
+HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}
+HANGING_RUN = """
+import ctypes, sys, time
+import wsi_pipeline.inference
+from wsi_pipeline.cli.main import main
+wsi_pipeline.inference.read_canvas = lambda *_: {hang}
+sys.exit(main(sys.argv[1:]))
+"""
+"""A run in one process whose blocks hang: in Python, or in a decoder that lets nothing else run."""
+
+
+def sleep_or_say(seconds: float) -> float:
+    """Take a block's time."""
+    time.sleep(seconds)
+    return seconds
+
+
+class PretendedGpu:
+    """A classifier on the CPU that says it is on a GPU, and in which process."""
+
+    def __init__(self, classifier: PatchClassifier) -> None:
+        self.card, self.predict = classifier.card, classifier.predict
+        self.device = f"GPU of process {os.getpid()}"
+
+
+def pretend_gpu(dask_worker: Any) -> int:
+    """Let a worker that declares a GPU have one; on others loading a model is a mistake."""
+
+    def load(card: ModelCard, *, device: str, **more: Any) -> Any:
+        if device != "gpu":
+            return load_classifier(card, device=device, **more)
+        if not dask_worker.state.total_resources:
+            raise RuntimeError("a reader loads the model")
+        return PretendedGpu(load_classifier(card, device="cpu", **more))
+
+    setattr(wsi_pipeline.inference, "load_classifier", load)  # noqa: B010 - typed otherwise
+    return os.getpid()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +23,8 @@ from wsi_pipeline.archive.cluster import ClusterFarm, opened_site
 from wsi_pipeline.archive.farm import Lost, SerialFarm, Tell
 from wsi_pipeline.archive.processes import ProcessFarm
 from wsi_pipeline.config import load_config
-from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
+from wsi_pipeline.execution import ClusterExecutor
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def cluster() -> Iterator[Any]:
         n_workers=2,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         resources={"GPU": 1},
         silence_logs=50,
     ) as cluster:
@@ -105,24 +110,132 @@ def _whoami(task: int, tell: Tell) -> int:
     return os.getpid()
 
 
-def test_gpu_work_goes_to_workers_that_declare_one(cluster: Any) -> None:
-    from distributed import Client
+def gpu_run(cluster: Any) -> dict[str, Any]:
+    return {"inference": {"device": "gpu"}, "execution": on(cluster)}
 
-    config = load_config(
-        None,
-        {"inference": {"device": "gpu"}, "execution": {"scheduler": cluster.scheduler_address}},
-    )
-    with opened_site(config, 8) as site:
+
+def test_workers_with_a_gpu_alone_do_whole_slides(cluster: Any) -> None:
+    with opened_site(load_config(None, gpu_run(cluster)), 8) as site:
         assert isinstance(site.farm, ClusterFarm)
-        assert site.farm.resources == {"GPU": 1.0}
+        assert site.farm.placing() == {"resources": {"GPU": 1.0}}
         results: dict[int, int | Lost] = {}
         site.farm.run(_whoami, range(8), results.__setitem__, lambda *_: None)
         assert len(results) == 8
+
+
+@pytest.fixture(scope="module")
+def mixed_cluster() -> Iterator[Any]:
+    """Start a cluster of one reader and one worker that declares a GPU, a process each."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        resources={"GPU": 1},
+        silence_logs=50,
+    ) as cluster:
+        options = {k: v for k, v in cluster.new_spec["options"].items() if k != "resources"}
+        cluster.new_spec = {**cluster.new_spec, "options": options}
+        cluster.scale(2)
+        yield cluster
+
+
+def test_readers_read_and_the_gpu_worker_classifies_for_them(
+    archive: Archive, undisturbed: dict[str, bytes], mixed_cluster: Any
+) -> None:
+    from distributed import Client
+
+    with Client(mixed_cluster.scheduler_address) as client:
+        client.wait_for_workers(2)
+        pids = client.run(faults.pretend_gpu)
+        gpu = next(a for a in pids if client.run(_resources, workers=[a])[a])
+    (reader,) = set(pids) - {gpu}
+    with opened_site(load_config(None, gpu_run(mixed_cluster)), 8) as site:
+        told: dict[int, int | Lost] = {}
+        site.farm.run(_whoami, range(8), told.__setitem__, lambda *_: None)
+        assert set(told.values()) == {pids[reader]}, "slides go to readers"
+    outcome = archive.run(**gpu_run(mixed_cluster))
+    assert outcome.done == 4
+    assert {archive.status(name)["device"] for name in "abcd"} == {f"GPU of process {pids[gpu]}"}
+    assert archive.map_bytes() == undisturbed
+
+    archive.add("e")  # fewer slides than workers: its blocks take the same ways
+    archive.run(**gpu_run(mixed_cluster))
+    assert archive.status("e")["state"] == "done"
+    archive.add("f", "g")
+    archive.run(execution=on(mixed_cluster))
+    assert "GPU" not in archive.status("f")["device"], "the readers classify themselves again"
+
+
+def _resources(dask_worker: Any) -> dict[str, float]:
+    return dict(dask_worker.state.total_resources)
+
+
+def test_what_cluster_workers_log_and_how_far_they_are_arrives(
+    archive: Archive,
+    diary: Diary,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("wsi_pipeline.archive.runner.do_task", faults.do_task)
+    archive.add("defect in stain", "good")
+    root = logging.getLogger("wsi_pipeline")
+    root.addHandler(caplog.handler)
+    try:
+        archive.run(diary, execution=on(cluster))
+    finally:
+        root.removeHandler(caplog.handler)
+    assert sorted(diary.started) == ["defect in stain", "good"]
+    said = [record for record in caplog.records if "defect in stain failed" in record.message]
+    assert said
+    assert "KeyError: 'surprise'" in said[0].message, "with its traceback"
+    assert archive.record()["metrics"]["queue"]["under_way_max"] >= 1
+
+
+def test_a_block_that_hangs_is_given_up(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import Client
+
+    monkeypatch.setattr("wsi_pipeline.execution.LOOK_SECONDS", 0.2)
     with Client(cluster.scheduler_address) as client:
-        nobody = client.submit(os.getpid, resources={"no such thing": 1}, pure=False)
-        time.sleep(0.2)
-        assert nobody.status == "pending", "a resource is a promise that Dask keeps"
-        nobody.cancel()
+        hasty = ClusterExecutor(client, stall_seconds=1.0)
+        with pytest.raises(WorkersLostError, match="finished nothing in 2 s"):
+            hasty.run(faults.sleep_or_say, [600.0], print)
+        said: list[float] = []
+        ClusterExecutor(client, stall_seconds=60.0).run(faults.sleep_or_say, [0.0], said.append)
+        assert said == [0.0], "the worker has ended itself and come back"
+
+
+def test_a_scheduler_that_is_lost_ends_the_run_and_loses_nothing(
+    archive: Archive, undisturbed: dict[str, bytes]
+) -> None:
+    log = archive.out.with_name("scheduler.json")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def started(program: str, *words: str) -> subprocess.Popen[bytes]:
+        program = f"distributed.cli.{program}"
+        command = [sys.executable, "-m", program, "--scheduler-file", str(log)]
+        return subprocess.Popen([*command, *words], stderr=subprocess.DEVNULL, env=environment)
+
+    scheduler = started("dask_scheduler", "--port", "0", "--no-dashboard")
+    worker = started("dask_worker", "--nthreads", "1", "--no-nanny", "--death-timeout", "30")
+    try:
+        while not log.exists():
+            time.sleep(0.05)
+        address = json.loads(log.read_text())["address"]
+        diary = Diary()
+        diary.on_progress = lambda *_: scheduler.kill()
+        with pytest.raises(WsiPipelineError, match="scheduler was lost"):
+            archive.run(diary, execution={"scheduler": address, "block_px": 256})
+    finally:
+        worker.kill()
+        scheduler.kill()
+        worker.wait()
+        scheduler.wait()
+    assert archive.run(execution={"block_px": 256}).done == 4
+    assert archive.map_bytes() == undisturbed
 
 
 def test_no_scheduler_is_said_with_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:

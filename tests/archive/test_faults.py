@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+import tifffile
 
 from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
@@ -23,6 +25,9 @@ EXPECTED = {
     "kill once in classify": ("done", "", ""),
     "no memory in open": ("failed", "not enough memory", "fewer workers"),
     "drive gone in classify": ("failed", "Input/output error", "drive"),
+    "stale handle in classify": ("failed", "Stale file handle", "drive"),
+    "no permission in open": ("failed", "Permission denied", "drive"),
+    "changing in classify": ("failed", "changed while it was read", "next run"),
     "defect in stain": ("failed", "KeyError: 'surprise'", "report it"),
     "recursion in map": ("failed", "RecursionError", "report it"),
     "read error in classify": ("failed", "tile 7 is damaged", "Copy it again"),
@@ -30,6 +35,7 @@ EXPECTED = {
     "no slide": ("failed", "no slide.tif", ""),
     "zero bytes": ("failed", "is empty (0 bytes)", "Copy it again"),
     "cut off": ("failed", "cut off.tif", ""),
+    "lying": ("failed", "cannot be read", "damaged"),
     "no mpp": ("failed", "does not state its µm/px", "--mpp"),
     "absurd mpp": ("failed", "352.8", "--mpp"),
     "too coarse": ("failed", "the model needs 8", ""),
@@ -37,7 +43,7 @@ EXPECTED = {
     "no tissue": ("empty", "", "preview"),
     "one pixel": ("empty", "", "preview"),
 }
-STAGES = {"open": "tissue"}
+STAGES = {"open": "tissue", "changing in classify": "map"}
 """The stage's name in the record where it is another."""
 
 
@@ -51,12 +57,22 @@ def faulty(archive: Archive) -> Archive:
     archive.add("cut off")
     cut = archive.slides / "cut off.tif"
     cut.write_bytes(cut.read_bytes()[:200])
+    archive.add("lying")
+    say_it_is_larger(archive.slides / "lying.tif")
     archive.add("no mpp", mpp=None)
     archive.add("absurd mpp", mpp=352.8)
     archive.add("too coarse", mpp=12.0, level_ratios=(1,))
     archive.add("no tissue", hot_box_l0=Box(0, 0, 0, 0), tissue_box_l0=Box(0, 0, 0, 0))
     archive.add("one pixel", size_l0=Size(1, 1), hot_box_l0=Box(0, 0, 1, 1), level_ratios=(1,))
     return archive
+
+
+def say_it_is_larger(path: Path) -> None:
+    """Let a slide claim eight times the width and height that its tiles make up."""
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name in ("ImageWidth", "ImageLength"):
+            tag = file.pages.first.tags[name]
+            tag.overwrite(8 * tag.value)
 
 
 def test_whatever_a_slide_does_is_recorded_and_the_rest_is_done(
@@ -93,7 +109,7 @@ def test_whatever_a_slide_does_is_recorded_and_the_rest_is_done(
         assert advice in status["advice"], name
         stage = name.partition(" in ")[2]
         if stage and state == "failed":
-            assert status["stage"] == STAGES.get(stage, stage), name
+            assert status["stage"] == STAGES.get(name, STAGES.get(stage, stage)), name
     assert diary.finished == {name: state for name, (state, *_) in EXPECTED.items()}
     assert outcome.failed == sum(state == "failed" for state, *_ in EXPECTED.values())
     assert "string_at" in table["segfault in open"]["traceback"], "the stack says where"

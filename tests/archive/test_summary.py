@@ -13,7 +13,8 @@ import pytest
 
 from tests.archive.conftest import Archive
 from wsi_pipeline.archive.gallery import FIELDS, gallery_page
-from wsi_pipeline.archive.summary import ROWS_A_FILE, Summary, slide_row, write_summary
+from wsi_pipeline.archive.summary import COLUMNS, ROWS_A_FILE, Summary, slide_row, write_summary
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.outputs import write_status
 
 
@@ -99,7 +100,34 @@ def test_a_row_of_an_unreadable_status_is_unknown(tmp_path: Path) -> None:
     assert row["state"] == "unknown"
 
 
-@pytest.mark.parametrize("name", ["idc_mm2", "tissue_mm2", "seconds", "uncertainty"])
+def test_a_row_holds_stain_tissue_focus_and_date() -> None:
+    row = slide_row(
+        "a",
+        {
+            "state": "done",
+            "vendor": "aperio",
+            "scan_date": "2009-12-29",
+            "scan_date_source": "aperio.Date",
+            "tissue_mask": {"tissue_share": 0.25},
+            "quality_shares": {"OUT_OF_FOCUS": 0.5, "PEN": 0.125},
+            "stain": {
+                "mean_od": 0.4,
+                "lab_mean": [60, 30, -5],
+                "vectors": {"stain_matrix": [[0.5, 0.8, 0.3], [0.1, 0.9, 0.4]]},
+            },
+        },
+    )
+    assert (row["scanner"], row["scan_date"], row["scan_date_source"]) == (
+        "aperio",
+        "2009-12-29",
+        "aperio.Date",
+    )
+    assert (row["hematoxylin_green"], row["eosin_red"], row["mean_od"]) == (0.8, 0.1, 0.4)
+    assert (row["tissue_share"], row["lightness"]) == (0.25, 60)
+    assert (row["out_of_focus_share"], row["pen_share"], row["fold_share"]) == (0.5, 0.125, None)
+
+
+@pytest.mark.parametrize("name", ["idc_mm2", "tissue_mm2", "seconds", "uncertainty", "eosin_red"])
 def test_what_is_not_known_is_not_zero(name: str) -> None:
     assert slide_row("a", {"state": "failed"})[name] is None
 
@@ -110,3 +138,33 @@ def test_a_finished_slide_has_a_small_picture(archive: Archive) -> None:
     picture = archive.out / "slides/a/gallery.jpg"
     assert picture.stat().st_size < 30_000
     assert gallery_rows(archive.out)["a"]["state"] == "done"
+
+
+def test_the_summary_as_parquet_has_types_and_nulls(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'wsi-pipeline[parquet]'")
+    put(tmp_path, "b", totals={"idc_mm2": 1.25}, patches=7)
+    put(tmp_path, "a", state="failed", error="torn")
+    write_summary(tmp_path, parquet=True)
+    table = parquet.read_table(tmp_path / "summary.parquet")
+    assert table.column_names == list(COLUMNS)
+    assert table.column("slide_id").to_pylist() == ["a", "b"]
+    assert table.column("idc_mm2").to_pylist() == [None, 1.25]
+    kinds = {field.name: str(field.type) for field in table.schema}
+    assert (kinds["patches"], kinds["uncertainty"], kinds["error"]) == ("int64", "double", "string")
+
+
+def test_a_parquet_table_that_no_longer_agrees_is_removed(tmp_path: Path) -> None:
+    put(tmp_path, "a")
+    (tmp_path / "summary.parquet").write_bytes(b"of an earlier run")
+    write_summary(tmp_path)
+    assert not (tmp_path / "summary.parquet").exists()
+
+
+def test_parquet_without_its_package_is_refused_before_anything_is_written(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pyarrow.*pip install 'wsi-pipeline\[parquet\]'"):
+        archive.run(parquet=True)
+    assert not archive.out.exists()

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from wsi_pipeline.archive.farm import Farm, Lost, Result, SerialFarm, Task, Work, tell_nobody
+from wsi_pipeline.archive.farm import Farm, Lost, Result, SerialFarm, Task, Tell, Work
+from wsi_pipeline.archive.gpu import (
+    classify_here,
+    classify_on_gpu_workers,
+    classify_through,
+    gpu_placing,
+)
 from wsi_pipeline.archive.processes import GIGA, ProcessFarm
+from wsi_pipeline.archive.voices import log_again, logs_sent_to
 from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ConfigError, WorkersLostError
 from wsi_pipeline.execution import (
+    PATIENCE,
     ClusterExecutor,
     Executor,
+    Placing,
     ThreadExecutor,
+    anywhere,
     completed,
     result_of,
+    teller,
 )
 
-PATIENCE: Final = 2.0
-"""Processes watch over themselves; one that has not ended itself after so many times the limit, or
-that has no such watch, is ended from outside."""
 ANSWER_SECONDS: Final = 10.0
 FEW_SLIDES: Final = 2
 """So few are done in this process: they start at once, and share all threads block by block."""
@@ -40,15 +49,32 @@ class Site:
     """Of the model, and of the executor where it is this process's."""
     is_isolated: bool
     """True where a process that dies is not the user's own."""
+    stall_seconds: float | None
+    """After which a process ends itself where it has finished nothing; None: others watch it."""
     words: str
     """For the user and the record."""
 
 
 class ClusterFarm:
-    """Slides as tasks of a Dask cluster; a worker that dies costs one slide's unfinished blocks."""
+    """Slides as tasks of a Dask cluster; a worker that dies costs one slide's unfinished blocks.
 
-    def __init__(self, client: Any, resources: Mapping[str, float] | None = None) -> None:
-        self.client, self.resources = client, resources
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the scheduler.
+    placing : callable
+        Which workers may be given slides.
+    prepare : callable
+        Called on the worker before each slide, to set its process up.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        placing: Placing = anywhere,
+        prepare: Callable[[], None] = classify_here,
+    ) -> None:
+        self.client, self.placing, self.prepare = client, placing, prepare
 
     def run(
         self,
@@ -57,9 +83,20 @@ class ClusterFarm:
         report: Callable[[Task, Result | Lost], None],
         told: Callable[[Task, Any], None],
     ) -> None:
-        """Do the tasks on the workers; their progress is not told."""
-        del told
-        for task, future in completed(self.client, partial(_quietly, work), tasks, self.resources):
+        """Do the tasks on the workers; what they tell and log arrives here."""
+        topic = f"wsi_pipeline-{uuid.uuid4().hex}"
+
+        def heard(task: Task, message: tuple[str, Any]) -> None:
+            kind, content = message
+            if kind == _LOG:
+                log_again(content)
+            else:
+                told(task, content)
+
+        function = partial(_on_worker, self.prepare, topic, work)
+        for task, future in completed(
+            self.client, function, tasks, self.placing, heard=heard, topic=topic
+        ):
             try:
                 result: Any = result_of(future)
             except WorkersLostError as error:
@@ -79,38 +116,66 @@ def opened_site(config: Config, n_slides: int) -> Iterator[Site]:
     execution = config.execution
     if execution.scheduler is not None or execution.slurm is not None:
         with _client(execution.scheduler, execution.slurm) as client:
-            yield _cluster_site(client, config, n_slides)
+            try:
+                yield _cluster_site(client, config, n_slides)
+            finally:
+                classify_here()
         return
     cores = execution.workers or available_cores()
     if execution.isolation == "threads" or (
         execution.isolation == "auto" and n_slides <= FEW_SLIDES
     ):
-        yield Site(SerialFarm(), ThreadExecutor(cores), cores, False, f"{cores} threads")
+        farm = SerialFarm(execution.stall_seconds)
+        # The farm's thread cannot run while a decoder holds the interpreter: then this ends it.
+        limit = PATIENCE * execution.stall_seconds
+        yield Site(farm, ThreadExecutor(cores), cores, False, limit, f"{cores} threads")
         return
     n_processes = max(1, min(cores, n_slides))
     threads = max(1, cores // n_processes)
-    farm = ProcessFarm(
+    processes = ProcessFarm(
         n_processes,
         execution.memory_gb and execution.memory_gb * GIGA,
         PATIENCE * execution.stall_seconds,
     )
     words = f"{n_processes} processes of {threads} threads"
-    yield Site(farm, ThreadExecutor(threads), threads, True, words)
+    yield Site(processes, ThreadExecutor(threads), threads, True, execution.stall_seconds, words)
 
 
 def _cluster_site(client: Any, config: Config, n_slides: int) -> Site:
     """Choose slides as tasks, or blocks where there are fewer slides than workers."""
-    resources = {"GPU": 1.0} if config.inference.device == "gpu" else None
-    n_workers = len(client.nthreads())
-    words = f"Dask, {n_workers} workers, dashboard {client.dashboard_link}"
+    placing, prepare, words = anywhere, classify_here, ""
+    if config.inference.device == "gpu":
+        placing, prepare = gpu_placing(client), classify_on_gpu_workers
+        words = ", classification on those with GPU"
+    n_workers, stall = len(client.nthreads()), config.execution.stall_seconds
+    words = f"Dask, {n_workers} workers{words}, dashboard {client.dashboard_link}"
     if n_slides < max(FEW_SLIDES, n_workers):
-        executor = ClusterExecutor(client, resources)
-        return Site(SerialFarm(), executor, available_cores(), False, words)
-    return Site(ClusterFarm(client, resources), ThreadExecutor(1), 1, True, words)
+        if config.inference.device == "gpu":  # this machine need not have one
+            classify_through(client)
+        executor = ClusterExecutor(client, placing, prepare, stall)
+        return Site(SerialFarm(), executor, available_cores(), False, None, words)
+    return Site(ClusterFarm(client, placing, prepare), ThreadExecutor(1), 1, True, stall, words)
 
 
-def _quietly(work: Callable[[Any, Any], Any], task: Any) -> Any:
-    return work(task, tell_nobody)
+_TOLD, _LOG = "told", "log"
+
+
+def _on_worker(
+    prepare: Callable[[], None], topic: str, work: Callable[[Any, Tell], Any], task: Any
+) -> Any:
+    """Do a task on a worker; tell the client that it has begun, and what is logged about it."""
+    prepare()
+    send = teller(topic)
+    has_begun = False
+
+    def tell(message: Any) -> None:
+        nonlocal has_begun
+        if not has_begun:  # the rest of its progress is not worth the scheduler's time
+            has_begun = True
+            send((_TOLD, message))
+
+    with logs_sent_to(lambda record: send((_LOG, record))):
+        return work(task, tell)
 
 
 @contextmanager

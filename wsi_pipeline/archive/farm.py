@@ -6,10 +6,12 @@ its result, or that its worker was lost under it.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,6 +28,8 @@ class Lost:
 
     reason: str
     """In words: "killed by signal 11 (SIGSEGV)", "used more than 4.0 GB" ..."""
+    still_here: bool = False
+    """It is this process that hangs in the task: it cannot go on, and holds the slide's lock."""
 
 
 class Farm(Protocol):
@@ -46,7 +50,15 @@ class Farm(Protocol):
 
 
 class SerialFarm:
-    """One task after the other in this process: nothing to start, no protection."""
+    """One task after the other in this process: nothing to start.
+
+    A thread that hangs cannot be ended without its process. A task that tells nothing for
+    `silence_seconds` is therefore reported as lost (`still_here`) from a thread of the farm's own,
+    and whoever is told so ends the process.
+    """
+
+    def __init__(self, silence_seconds: float | None = None) -> None:
+        self.silence_seconds = silence_seconds
 
     def run(
         self,
@@ -57,7 +69,43 @@ class SerialFarm:
     ) -> None:
         """Do the tasks in order."""
         for task in tasks:
-            report(task, work(task, partial(told, task)))
+            with _Ear(self.silence_seconds, partial(report, task)) as ear:
+
+                def tell(message: Any, task: Task = task, ear: _Ear = ear) -> None:
+                    ear.heard()
+                    told(task, message)
+
+                result = work(task, tell)
+            report(task, result)
+
+
+class _Ear:
+    """Notices, in a thread of its own, that nothing has been heard for too long."""
+
+    def __init__(self, silence_seconds: float | None, report: Callable[[Lost], None]) -> None:
+        self._silence_seconds, self._report = silence_seconds, report
+        self._heard, self._is_over = time.monotonic(), threading.Event()
+
+    def heard(self) -> None:
+        self._heard = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._silence_seconds is not None:
+            threading.Thread(
+                target=self._listen, args=(self._silence_seconds,), daemon=True
+            ).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+
+    def _listen(self, limit: float) -> None:
+        left = limit
+        while not self._is_over.wait(left):
+            left = self._heard + limit - time.monotonic()
+            if left <= 0:
+                self._report(Lost(f"gave no sign of life for {limit:g} s", still_here=True))
+                return
 
 
 def tell_nobody(*_message: object) -> None:

@@ -15,7 +15,7 @@ from wsi_pipeline.archive.rendering import slide_folders
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import IncompleteRunError
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.outputs import MAP_NAME, THUMBNAIL_NAME, read_status, regions_of
+from wsi_pipeline.outputs import MAP_NAME, THUMBNAIL_NAME, read_status, regions_of, shown_map
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.regions import Regions
 
@@ -95,8 +95,10 @@ def read_finished(folder: Path, threshold: float | None = None) -> FinishedSlide
     StorageError
         Where the map cannot be read.
     """
-    map_, status = ProbabilityMap.open(folder / MAP_NAME), read_status(folder)
-    regions = regions_of(map_, _config(folder, status, threshold))
+    status = read_status(folder)
+    config = _config(folder, status, threshold)
+    map_ = shown_map(ProbabilityMap.open(folder / MAP_NAME), config)
+    regions = regions_of(map_, config)
     # `render` moves the threshold without touching the stored map.
     attributes = {**map_.attributes, "threshold": regions.threshold}
     return FinishedSlide(folder, status, replace(map_, attributes=attributes), regions)
@@ -120,7 +122,8 @@ def _config(folder: Path, status: Mapping[str, Any], threshold: float | None) ->
                 "low_share": min(1.0, low / before) if low is not None and before else None,
                 "smoothing_cells": stated.get("smoothing_cells"),
                 "min_area_mm2": stated.get("min_area_mm2"),
-            }
+            },
+            "render": {"flagged": status.get("flagged")},
         },
     )
 

@@ -21,6 +21,7 @@ from multiprocessing import connection
 from typing import Any, Final
 
 from wsi_pipeline.archive.farm import Lost, Result, Task, Tell, Work
+from wsi_pipeline.archive.voices import log_again, send_logs
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class ProcessFarm:
             elif kind == _TOLD:
                 told(process.task, message)
             elif kind == _LOG:
-                _log_again(message)
+                log_again(message)
             elif kind == _ERROR:
                 raise message
             else:
@@ -242,11 +243,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _log_again(message: tuple[str, int, str, dict[str, Any]]) -> None:
-    name, level, text, facts = message
-    logging.getLogger(name).log(level, "%s", text, extra={"facts": facts})
-
-
 def _serve(pipe: Any, work: Callable[[Any, Tell], Any]) -> None:
     """Be a process: take tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
@@ -258,7 +254,7 @@ def _serve(pipe: Any, work: Callable[[Any, Tell], Any]) -> None:
         with sending:
             pipe.send((kind, message))
 
-    _send_logs(lambda record: send(_LOG, record))
+    send_logs(lambda record: send(_LOG, record))
     while True:
         try:
             task = pipe.recv()
@@ -277,15 +273,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
-
-
-def _send_logs(send: Callable[[tuple[str, int, str, dict[str, Any]]], None]) -> None:
-    class Sender(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            text = self.format(record)
-            send((record.name, record.levelno, text, getattr(record, "facts", {})))
-
-    root = logging.getLogger("wsi_pipeline")
-    root.handlers[:] = [Sender()]
-    root.setLevel(logging.INFO)
-    root.propagate = False

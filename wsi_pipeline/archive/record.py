@@ -1,4 +1,7 @@
-"""run.json: the record of a run."""
+"""The record of a run: runs/RUN_ID.json, and run.json for the run that began last.
+
+Runs that share an output folder each have a file of their own, so that none overwrites another's.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from wsi_pipeline import NOTICE
 from wsi_pipeline.archive.locks import shared_files
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.probability.files import write_atomic
+from wsi_pipeline.probability.files import storing, write_atomic
 
 LIBRARIES: Final = (
     "numpy",
@@ -35,11 +38,15 @@ LIBRARIES: Final = (
 )
 
 
+RECORD_NAME: Final = "run.json"
+RUNS_NAME: Final = "runs"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """The record of one run: written as running, replaced at the end."""
 
-    path: Path
+    out: Path
     facts: dict[str, Any]
 
     @property
@@ -72,8 +79,8 @@ class RunRecord:
             "libraries": {name: _version(name) for name in LIBRARIES},
             "slides": [str(path) for path in slides],
         }
-        record = cls(out / "run.json", facts)
-        record._write(facts)
+        record = cls(out, facts)
+        record._write(facts, begins=True)
         return record
 
     def finish(
@@ -84,20 +91,26 @@ class RunRecord:
     ) -> None:
         """Replace the record with how the run ended."""
         devices = {str(s["device"]) for s in statuses.values() if s.get("device")}
-        self._write(
-            {
-                **self.facts,
-                "state": state,
-                "finished": _now(),
-                "device": sorted(devices),
-                "metrics": metrics,
-                "outcomes": statuses,
-            }
-        )
+        facts = {
+            **self.facts,
+            "state": state,
+            "finished": _now(),
+            "device": sorted(devices),
+            "metrics": metrics,
+            "outcomes": statuses,
+        }
+        self._write(facts, begins=False)
 
-    def _write(self, facts: dict[str, Any]) -> None:
-        with shared_files(self.path.parent):
-            write_atomic(self.path, json.dumps(facts, indent=2, ensure_ascii=False).encode())
+    def _write(self, facts: dict[str, Any], *, begins: bool) -> None:
+        text = json.dumps(facts, indent=2, ensure_ascii=False).encode()
+        folder = self.out / RUNS_NAME
+        with storing(folder):
+            folder.mkdir(exist_ok=True)
+        write_atomic(folder / f"{self.run_id}.json", text)
+        latest = self.out / RECORD_NAME
+        with shared_files(self.out):
+            if begins or _run_id_in(latest) in (self.run_id, None):
+                write_atomic(latest, text)
 
 
 def metrics(statuses: dict[str, dict[str, Any]], wall_seconds: float) -> dict[str, Any]:
@@ -114,19 +127,31 @@ def metrics(statuses: dict[str, dict[str, Any]], wall_seconds: float) -> dict[st
         "patches": patches,
         "patches_lost": sum(status.get("patches_lost", 0) for status in done),
         "slide_bytes": sum(status.get("file", {}).get("bytes", 0) for status in done),
+        "bytes_read": sum(known) if (known := _known(done, "bytes_read")) else None,
         "wall_seconds": round(wall_seconds, 3),
         "slides_per_hour": round(3600 * len(done) / max(wall_seconds, 1e-3), 1),
         "patches_per_second": round(patches / max(wall_seconds, 1e-3), 1),
         "stage_seconds": stages,
-        "slides_in_flight": round(sum(stages.values()) / max(wall_seconds, 1e-3), 2),
     }
+
+
+def _known(statuses: list[dict[str, Any]], name: str) -> list[int]:
+    return [status[name] for status in statuses if status.get(name) is not None]
 
 
 def outcome_of(status: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a slide's status that the record keeps."""
     names = ("slide", "state", "stage", "error", "advice", "patches", "patches_lost", "seconds")
-    more = ("device", "file", "attempt")
+    more = ("device", "file", "attempt", "bytes_read")
     return {name: status[name] for name in (*names, *more) if name in status}
+
+
+def _run_id_in(path: Path) -> str | None:
+    """Return the run that a record tells of, None where it cannot be read."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _now() -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsi_pipeline.archive.summary import write_summary
-from wsi_pipeline.archive.thumbs import write_thumb
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
 from wsi_pipeline.outputs import MAP_NAME, SlideResult, render_slide
@@ -34,10 +33,7 @@ def render_slides(
         if not (folder / MAP_NAME).is_dir():
             continue
         try:
-            result = render_slide(folder, config)
-            if result.totals is not None:
-                write_thumb(folder)
-            yield folder.name, result
+            yield folder.name, render_slide(folder, config)
         except WsiPipelineError as error:
             yield folder.name, error
-    write_summary(out)
+    write_summary(out, parquet=config.parquet)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +18,8 @@ from wsi_pipeline.archive.cluster import Site, opened_site
 from wsi_pipeline.archive.farm import Lost
 from wsi_pipeline.archive.inputs import SlideEntry
 from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
+from wsi_pipeline.archive.meters import GpuMeter, QueueMeter
+from wsi_pipeline.archive.parquet import check_parquet
 from wsi_pipeline.archive.record import RunRecord, metrics, outcome_of
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task, record_loss
 from wsi_pipeline.archive.states import SlideState, put_in_queue, state_of
@@ -121,6 +125,8 @@ def run_slides(
     """
     if out.exists() and not out.is_dir():
         raise StorageError(f"{out} cannot be written: it is a file", "Choose another output folder")
+    if config.parquet:
+        check_parquet()
     card = find_model(config.model)
     _check_stride(config, card)
     to_do, before = _sort_out(jobs, card, overwrite=overwrite, retry_failed=retry_failed)
@@ -130,26 +136,33 @@ def run_slides(
         record = RunRecord.start(out, config, card, [job.source.path for job in jobs])
         with ThreadPoolExecutor(READING_THREADS) as pool:
             list(pool.map(put_in_queue, to_do))
-        ledger = _Ledger(Summary(out), watcher)
+        gpu = GpuMeter()
+        ledger = _Ledger(Summary(out, parquet=config.parquet), watcher, len(to_do))
+
+        def close(end: str) -> None:
+            ledger.put_back_unfinished()
+            record.finish(end, ledger.outcomes, {**ledger.metrics(), **gpu.figures()})
+            ledger.summary.close()
+
         end = "interrupted"
         try:
             watcher.run_started(record.run_id, len(to_do), site.words)
             for job in before:
                 ledger.skip(job)
-            _do_all(_tasks(to_do, card, record.run_id, site, overwrite=overwrite), site, ledger)
+            tasks = _tasks(to_do, card, record.run_id, site, overwrite=overwrite)
+            _do_all(tasks, site, ledger, close)
             end = "failed" if ledger.outcome().failed else "done"
         finally:
-            ledger.put_back_unfinished()
-            record.finish(end, ledger.outcomes, metrics(ledger.done_now, ledger.seconds))
-            ledger.summary.close()
+            close(end)
     return ledger.outcome()
 
 
 class _Ledger:
     """What has become of the slides so far; tells whoever watches."""
 
-    def __init__(self, summary: Summary, watcher: Watcher) -> None:
+    def __init__(self, summary: Summary, watcher: Watcher, n_to_do: int) -> None:
         self.summary, self._watcher = summary, watcher
+        self._queue = QueueMeter(n_to_do)
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.done_now: dict[str, dict[str, Any]] = {}
         self.busy: list[SlideTask] = []
@@ -157,22 +170,23 @@ class _Ledger:
         self._n_skipped = 0
         self._start = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """Since the first slide began."""
-        return time.monotonic() - self._start
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of the slides that were done now."""
+        seconds = time.monotonic() - self._start
+        return {**metrics(self.done_now, seconds), "queue": self._queue.figures()}
 
     def told(self, task: SlideTask, message: tuple[int, int]) -> None:
         """Take in that a slide has begun, or how far it is."""
         if task.job.slide_id not in self._under_way:
             self._under_way[task.job.slide_id] = task
+            self._queue.begun()
             self._watcher.slide_started(task.job)
         self._watcher.patches_done(task.job, *message)
 
     def report(self, task: SlideTask, result: SlideOutcome | Lost) -> None:
         """Take in what became of a slide."""
         job = task.job
-        self._under_way.pop(job.slide_id, None)
+        self._queue.ended(has_begun=self._under_way.pop(job.slide_id, None) is not None)
         outcome = record_loss(task, result) if isinstance(result, Lost) else result
         if outcome.busy_owner:
             self.busy.append(dataclasses.replace(task, overwrite=False))
@@ -234,23 +248,45 @@ def _tasks(
     jobs: list[SlideJob], card: ModelCard, run_id: str, site: Site, *, overwrite: bool
 ) -> list[SlideTask]:
     """Return the tasks, the largest files first, so that no long slide is left for the end."""
-    stall = jobs[0].config.execution.stall_seconds if jobs and site.is_isolated else None
     tasks = [
-        SlideTask(_with_threads(j, site.threads), card, run_id, overwrite, stall) for j in jobs
+        SlideTask(_with_threads(job, site.threads), card, run_id, overwrite, site.stall_seconds)
+        for job in jobs
     ]
     return sorted(tasks, key=lambda task: -_size(task.job)) if site.is_isolated else tasks
 
 
-def _do_all(tasks: list[SlideTask], site: Site, ledger: _Ledger) -> None:
+def _do_all(
+    tasks: list[SlideTask], site: Site, ledger: _Ledger, close: Callable[[str], None]
+) -> None:
     """Do the tasks; in the end wait for those that another run has, and do what it leaves."""
     work = partial(do_task, site.executor)
+
+    def report(task: SlideTask, result: SlideOutcome | Lost) -> None:
+        ledger.report(task, result)
+        if isinstance(result, Lost) and result.still_here:
+            _leave(close)
+
     while tasks:
-        site.farm.run(work, tasks, ledger.report, ledger.told)
+        site.farm.run(work, tasks, report, ledger.told)
         tasks = []
         while ledger.busy and not tasks:
             time.sleep(BUSY_SECONDS)
             tasks = [task for task in ledger.busy if _is_free(task.job)]
             ledger.busy = [task for task in ledger.busy if task not in tasks]
+
+
+def _leave(close: Callable[[str], None]) -> None:
+    """End this process, since a thread of it hangs and nothing else can end that."""
+    try:
+        close("failed")
+        logger.error(
+            "the slide still hangs in this process, which therefore ends. Run again for the rest; "
+            "with `execution: {isolation: processes}` a run goes on without such a slide"
+        )
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def _is_free(job: SlideJob) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from wsi_pipeline.archive.allocator import keep_memory
 from wsi_pipeline.archive.farm import Lost, Tell
 from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
 from wsi_pipeline.archive.states import (
@@ -20,8 +21,7 @@ from wsi_pipeline.archive.states import (
     lost_status,
     note_stage,
 )
-from wsi_pipeline.archive.thumbs import write_thumb
-from wsi_pipeline.archive.watchdog import forget_last_words, last_words
+from wsi_pipeline.archive.watchdog import forget_last_words, last_words, note_where_it_hangs
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
 from wsi_pipeline.execution import Executor
@@ -45,7 +45,7 @@ class SlideTask:
     overwrite: bool
     """Do it although it is finished."""
     stall_seconds: float | None
-    """End this process where nothing is finished in this time; None in the user's own process."""
+    """End this process where nothing is finished in this time; None: it is only watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
     StorageError
         The output folder is the run's, not the slide's: going on would lose every slide.
     """
+    keep_memory()
     try:
         with slide_lock(task.job.folder):
             return _do_locked(task, tell, executor)
@@ -88,6 +89,9 @@ def _clear(folder: Path) -> None:
 
 def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
     """Record a slide whose process died; leave it to whoever has taken it up since."""
+    if lost.still_here:  # the lock is this process's
+        note_where_it_hangs(task.job.folder)
+        return _record_loss(task, lost)
     try:
         with slide_lock(task.job.folder):
             return _record_loss(task, lost)
@@ -132,6 +136,7 @@ def _do_watched(
     """Do the slide; turn what goes wrong with it into its record."""
     job, card = task.job, task.card
     running = {"state": "running", "slide": str(job.source.path), **facts}
+    before, read_before = circumstances(job, card), _bytes_read()
     with watched as alive:
 
         def entered(stage: str) -> None:
@@ -146,8 +151,6 @@ def _do_watched(
         clock = StageClock(entered=entered)
         try:
             result = do_slide(job, card, executor, progress=progress, clock=clock, run_facts=facts)
-            if job.config.outputs == "all" and result.totals is not None:
-                write_thumb(job.folder)
         except StorageError:
             raise
         except Exception as error:  # the boundary of a slide: recorded with its traceback
@@ -158,11 +161,31 @@ def _do_watched(
                 "slide": str(job.source.path),
                 **facts,
                 **failed_status(known, clock.current, clock.seconds),
-                "circumstances": circumstances(job, card),
+                "circumstances": _lasting(before, circumstances(job, card)),
             }
             write_status(job.folder, status)
             return status
-    return result.status
+    read = _bytes_read()
+    return {
+        **result.status,
+        "bytes_read": None if read is None or read_before is None else read - read_before,
+    }
+
+
+def _bytes_read() -> int | None:
+    """Return what this process has read so far, also from the cache; None where nobody counts."""
+    import psutil  # type: ignore[import-untyped]
+
+    try:
+        counters = psutil.Process().io_counters()
+    except (AttributeError, psutil.Error):  # macOS
+        return None
+    return int(getattr(counters, "read_chars", counters.read_bytes))
+
+
+def _lasting(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what a failure depends on; nothing where that changed under it: it is done again."""
+    return now if now == before else {}
 
 
 def _in_our_words(error: Exception) -> Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Final
 
 from wsi_pipeline.archive.gallery import GALLERY_NAME, gallery_page, manifest_script, rows_script
 from wsi_pipeline.archive.locks import shared_files
+from wsi_pipeline.archive.measures import MEASURE_COLUMNS, slide_date, slide_measures
+from wsi_pipeline.archive.parquet import PARQUET_NAME, parquet_bytes
 from wsi_pipeline.outputs import read_status
 from wsi_pipeline.probability.files import storing, write_atomic
 
@@ -30,6 +33,10 @@ COLUMNS: Final = (
     "max_probability",
     "uncertainty",
     "flagged_share",
+    "scanner",
+    "scan_date",
+    "scan_date_source",
+    *MEASURE_COLUMNS,
     "patches",
     "patches_lost",
     "mpp_x",
@@ -55,10 +62,13 @@ class Summary:
     ----------
     out : Path
         The output folder; the slides of earlier runs in it are listed too.
+    parquet : bool
+        Write summary.parquet in the end. Without, one of an earlier run is removed then: it would
+        no longer agree with summary.csv.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, *, parquet: bool = False) -> None:
+        self._out, self._parquet = out, parquet
         self._rows: dict[str, dict[str, Any]] = {}
         self._changed: set[int] = set()
         self._places: dict[str, int] = {}
@@ -97,6 +107,13 @@ class Summary:
         """Read again what other runs of this folder may have finished, and write all."""
         self._read([name for name, row in self._rows.items() if row["state"] not in FINAL_STATES])
         self.flush()
+        path = self._out / PARQUET_NAME
+        if self._parquet:
+            rows = sorted(self._rows.values(), key=_slide_id)
+            write_atomic(path, parquet_bytes(rows, COLUMNS))
+        else:
+            with storing(path):
+                path.unlink(missing_ok=True)
 
     def _read_all(self) -> None:
         slides = self._out / "slides"
@@ -119,9 +136,9 @@ class Summary:
         self._changed.add(place // ROWS_A_FILE)
 
 
-def write_summary(out: Path) -> None:
-    """Write summary.csv and the gallery of every slide in the output folder."""
-    Summary(out).flush()
+def write_summary(out: Path, *, parquet: bool = False) -> None:
+    """Write summary.csv, the gallery and, if asked for, summary.parquet of an output folder."""
+    Summary(out, parquet=parquet).close()
 
 
 def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -130,10 +147,15 @@ def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
     mpp = status.get("mpp") or (None, None)
     seconds = status.get("seconds") or {}
     mask = status.get("tissue_mask") or {}
+    day, source = slide_date(status)
     row = {
         **{name: status.get(name) for name in COLUMNS},
         **{name: totals.get(name) for name in ("idc_mm2", "idc_share")},
         **{name: totals.get(name) for name in ("mean_probability", "max_probability")},
+        **{name: _known(value) for name, value in slide_measures(status).items()},
+        "scanner": status.get("vendor"),
+        "scan_date": day or None,
+        "scan_date_source": source or None,
         "slide_id": slide_id,
         "state": status.get("state", "unknown"),
         "tissue_mm2": totals.get("tissue_mm2", mask.get("area_mm2")),
@@ -151,9 +173,17 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    in_order = sorted(rows, key=lambda row: str(row["slide_id"]))
+    in_order = sorted(rows, key=_slide_id)
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in in_order)
     return text.getvalue()
+
+
+def _slide_id(row: dict[str, Any]) -> str:
+    return str(row["slide_id"])
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _cell(value: Any) -> Any:

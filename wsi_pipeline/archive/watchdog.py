@@ -42,6 +42,12 @@ def last_words(folder: Path, stall_seconds: float) -> Iterator[Callable[[], None
     path.unlink(missing_ok=True)
 
 
+def note_where_it_hangs(folder: Path) -> None:
+    """Write the stack of every thread of this process into the slide's file."""
+    with (folder / CRASH_NAME).open("w", encoding="utf-8") as file:
+        faulthandler.dump_traceback(file=file)
+
+
 def read_last_words(folder: Path) -> str:
     """Return what a process that died over a slide has left, "" where it left nothing."""
     try:

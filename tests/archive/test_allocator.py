@@ -1,0 +1,35 @@
+"""Memory that a worker keeps."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+REPEATED_PICTURE = """
+import resource, sys
+import numpy as np
+from wsi_pipeline.archive.allocator import keep_memory
+if sys.argv[1] == "keep":
+    assert keep_memory()
+for number in range(20):
+    if number == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    small, picture = np.ones(2**18, np.uint8), np.ones(2**24, np.uint8)
+    del small, picture
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATED_PICTURE, how], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
+def test_a_worker_is_not_given_the_same_pages_anew_for_every_picture() -> None:
+    assert page_faults("keep") < 100
