@@ -6,6 +6,7 @@ import datetime
 import importlib
 import json
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -93,8 +94,6 @@ def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: 
     from wsi_pipeline.render.thumb import write_thumb
 
     map_ = shown_map(map_, config)
-    write_geojson(map_, regions, folder / "regions.geojson")
-    write_csv(map_, folder / "patches.csv")
     with Image.open(folder / THUMBNAIL_NAME) as picture:
         rgb = np.asarray(picture.convert("RGB"))
     software = f"wsi_pipeline {wsi_pipeline.__version__}"
@@ -103,16 +102,23 @@ def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: 
         opacity=config.render.opacity,
         hatches_flagged=config.render.flagged == "hatched",
     )
-    write_thumb(rgb, map_, blend, folder / THUMB_NAME)
-    write_overlay(
-        rgb,
-        map_,
-        regions,
-        Caption.of(map_, date=datetime.date.today().isoformat(), software=software),
-        overlay_path=folder / "overlay.png",
-        heatmap_path=folder / "heatmap.png",
-        blend=blend,
-    )
+    with ThreadPoolExecutor(1) as aside:  # they wait for the disk meanwhile
+        written = [
+            aside.submit(write_geojson, map_, regions, folder / "regions.geojson"),
+            aside.submit(write_csv, map_, folder / "patches.csv"),
+        ]
+        write_thumb(rgb, map_, blend, folder / THUMB_NAME)
+        write_overlay(
+            rgb,
+            map_,
+            regions,
+            Caption.of(map_, date=datetime.date.today().isoformat(), software=software),
+            overlay_path=folder / "overlay.png",
+            heatmap_path=folder / "heatmap.png",
+            blend=blend,
+        )
+    for file in written:
+        file.result()
 
 
 def render_slide(folder: Path, config: Config) -> SlideResult:

@@ -371,6 +371,8 @@ def pen_flags(plan: SlidePlan, *, patches: bool = False) -> NDArray[np.uint8]:
     cannot be told from tissue by a single patch.
     """
     mask = plan.tissue_mask
+    if not mask.artifacts.pen.any():
+        return np.zeros(plan.grid.patch_shape if patches else plan.grid.shape, np.uint8)
     under = mask_fraction(mask.artifacts.pen, mask.um_px, plan.grid, patches=patches)
     return (under >= MIN_PEN_SHARE).astype(np.uint8) * np.uint8(QualityFlag.PEN)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.cli.run import config_of
+from wsi_pipeline.cli.run import STAIN_METHODS, config_of
 
 EPILOG = """\
 writes preview.png and preview.html (the same, with its numbers as text; works offline), and the
@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-c", "--config", type=Path, metavar="FILE", help="YAML configuration (see configs/)")
     add("--model", metavar="NAME_OR_DIR", help="whose patches are shown (default: bundled model)")
     add("--stride", type=int, metavar="PX", help="step between patches at the model's µm/px")
-    add("--stain", choices=("none", "reinhard", "macenko", "vahadane"),
-        help="what a run would use; all are shown")  # fmt: skip
-    add("--stain-reference", type=Path, metavar="FILE",
+    add("--stain", choices=STAIN_METHODS, help="what a run would use; all are shown")
+    add("--stain-reference", metavar="FILE",
         help="normalize to this: a stain_reference.json, or a slide or picture, whose reference is "
         "then written to DIR/stain_reference.json")  # fmt: skip
     add("--mpp", type=float, metavar="UM", help="µm/px for slides that state none")
@@ -39,14 +38,13 @@ def execute(options: argparse.Namespace) -> int:
     """Write the page and say what it found."""
     config = config_of(options)
     from wsi_pipeline.classifier import find_model
-    from wsi_pipeline.planning import SlideSource, stain_reference
-    from wsi_pipeline.preview.slide import preview_slide, read_reference
+    from wsi_pipeline.planning import SlideSource, save_reference, stain_reference
+    from wsi_pipeline.preview.slide import preview_slide
 
     card = find_model(config.model)
-    if options.stain_reference is None:
-        reference = stain_reference(card)
-    else:
-        reference = read_reference(options.stain_reference, config, card, options.out)
+    wanted = config.stain.reference
+    saved = save_reference(Path(wanted), config, card, options.out) if wanted else None
+    reference = stain_reference(card, saved)
     source = SlideSource(options.slide.absolute(), config.slide.mpp, None, config.slide.apply_icc)
     preview = preview_slide(source, config, card, reference, options.out)
     for words in preview.problems:
@@ -55,6 +53,6 @@ def execute(options: argparse.Namespace) -> int:
         print(f"note: {words}")
     for path in preview.files:
         print(f"  {path}")
-    if (options.out / "stain_reference.json").exists() and options.stain_reference is not None:
-        print(f"  {options.out / 'stain_reference.json'}")
+    if saved:
+        print(f"  {saved}")
     return EXIT_SOME_FAILED if preview.problems else EXIT_DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import matplotlib as mpl
@@ -51,21 +52,23 @@ class Blend:
 
     def opaque(self, probability: FloatArray) -> RgbaArray:
         """Return the colors of probabilities, shape (..., 4): opaque, transparent where NaN."""
-        rgba: RgbaArray = self._table()[_table_rows(probability)]
+        rgba: RgbaArray = _table(self.colormap)[_table_rows(probability)]
         return rgba
 
     def translucent(self, probability: FloatArray) -> RgbaArray:
         """Return the colors as laid over the slide, (..., 4): opacity falls with probability."""
-        table = self._table()
+        table = _table(self.colormap).copy()
         alpha = self.opacity * np.sqrt(np.linspace(0, 1, _TABLE_SIZE))
         table[:_TABLE_SIZE, 3] = (255 * alpha).round()
         rgba: RgbaArray = table[_table_rows(probability)]
         return rgba
 
-    def _table(self) -> RgbaArray:
-        """Return one row a probability from 0 to 1, and a last one for NaN."""
-        colors = mpl.colormaps[self.colormap](np.linspace(0, 1, _TABLE_SIZE), bytes=True)
-        return np.vstack([colors, np.zeros((1, 4))]).astype(np.uint8)
+
+@lru_cache
+def _table(colormap: str) -> RgbaArray:
+    """Return one row a probability from 0 to 1, and a last one for NaN."""
+    colors = mpl.colormaps[colormap](np.linspace(0, 1, _TABLE_SIZE), bytes=True)
+    return np.vstack([colors, np.zeros((1, 4))]).astype(np.uint8)
 
 
 def _table_rows(probability: FloatArray) -> NDArray[np.intp]:

@@ -24,6 +24,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import Box, RgbArray, Size
 
 VENDORS: Final = frozenset({"aperio", "generic-tiff"})
@@ -105,6 +106,11 @@ def find_tiles(path: Path, vendor: str, size: Size) -> TiffTiles | None:
         As OpenSlide calls it.
     size : Size
         Of the level as OpenSlide states it, px.
+
+    Raises
+    ------
+    ReadError
+        Where the level is larger than its tiles.
     """
     if vendor not in VENDORS:
         return None
@@ -116,6 +122,8 @@ def find_tiles(path: Path, vendor: str, size: Size) -> TiffTiles | None:
                 if page.is_tiled
                 and (page.imagewidth, page.imagelength) == (size.width, size.height)
             ]
+            for page in pages:
+                _check_size(page)
             # Two pages of one size: which one OpenSlide takes is its affair.
             if len(pages) != 1 or not _is_plain(pages[0]):
                 return None
@@ -133,6 +141,18 @@ def _is_plain(page: tifffile.TiffPage) -> bool:
         and (page.planarconfig, page.fillorder, orientation) == (1, 1, _TOP_LEFT)
         and (page.imagedepth, page.tiledepth, len(page.extrasamples)) == (1, 1, 0)
     )
+
+
+def _check_size(page: tifffile.TiffPage) -> None:
+    """Refuse a level whose size is not that of its tiles: OpenSlide shows them at wrong places."""
+    n_tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    n_listed = min(len(page.dataoffsets), len(page.databytecounts))
+    if n_listed < n_tiles:
+        raise ReadError(
+            f"a level of {page.imagewidth} x {page.imagelength} px takes {n_tiles} tiles but the "
+            f"file lists {n_listed}",
+            "The file is damaged, or its stated size is wrong: export it again",
+        )
 
 
 def _decoder(page: tifffile.TiffPage) -> Decode | None:

@@ -40,7 +40,7 @@ def area_fraction(
     """
     x0, x1 = _edges(x_start, x_stop, "x")
     y0, y1 = _edges(y_start, y_stop, "y")
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.float64)
+    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
     np.cumsum(mask, axis=0, out=table[1:, 1:])
     np.cumsum(table, axis=1, out=table)
     strips = _sample_rows(table, y1) - _sample_rows(table, y0)
@@ -59,7 +59,9 @@ def _edges(
     return first, last
 
 
-def _sample_rows(table: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sample_rows(
+    table: NDArray[np.int32] | NDArray[np.float64], position: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Interpolate rows of the table at fractional positions, clipped to the table."""
     last = table.shape[0] - 1
     inside = np.clip(position, 0, last)

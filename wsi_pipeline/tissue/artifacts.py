@@ -7,12 +7,14 @@ colors of a pen but lies in a film thinner than a stroke; it belongs to the tiss
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
 from wsi_pipeline.tissue import morphology
+from wsi_pipeline.tissue.planes import strips
 
 MIN_STROKE_UM = 150.0
 """Narrowest stroke of a colored pen; a fiber tip draws 300 to 2000 µm. No patch of colored ink on
@@ -49,22 +51,21 @@ class Artifacts:
         return cls(*(np.zeros(shape, dtype=bool) for _ in range(3)))
 
 
-def find_black(thumbnail: RgbArray, um_px: tuple[float, float]) -> BoolMask:
+def find_black(dark: BoolMask, um_px: tuple[float, float]) -> BoolMask:
     """Return black scanner fill: black that is wide, or a whole line, and touches the edge.
 
     Parameters
     ----------
-    thumbnail : ndarray of uint8, shape (H, W, 3)
-        The slide at about 16 µm/px.
+    dark : ndarray of bool, shape (H, W)
+        From `is_black`, of the slide at about 16 µm/px.
     um_px : tuple of float
         Its resolution along (x, y), µm/px.
     """
-    black = is_black(thumbnail)
-    if not black.any():
-        return black
-    wide = morphology.open_strands(black, MIN_BLACK_STROKE_UM / 2, um_px)
-    border = morphology.parts_on_edge(black)
-    return border & (morphology.parts_touching(border, wide) | _edge_lines(black))
+    border = morphology.parts_on_edge(dark) if dark.any() else dark
+    if not border.any():
+        return border
+    wide = morphology.open_strands(dark, MIN_BLACK_STROKE_UM / 2, um_px)
+    return border & (morphology.parts_touching(border, wide) | _edge_lines(dark))
 
 
 def find_pen(od: FloatArray, fill: BoolMask, um_px: tuple[float, float]) -> BoolMask:
@@ -86,14 +87,16 @@ def find_pen(od: FloatArray, fill: BoolMask, um_px: tuple[float, float]) -> Bool
     """
     red, green, blue = od[..., 0], od[..., 1], od[..., 2]
     inks = (
-        (green_or_blue_ink(red, green, blue), _perhaps_green_or_blue, MIN_STROKE_UM),
-        (red_ink(red, green, blue), _perhaps_red, MIN_STROKE_UM),
-        (black_ink(red, green, blue) & ~fill, _perhaps_black, MIN_BLACK_STROKE_UM),
+        (green_or_blue_ink, _perhaps_green_or_blue, MIN_STROKE_UM),
+        (red_ink, _perhaps_red, MIN_STROKE_UM),
+        (black_ink, _perhaps_black, MIN_BLACK_STROKE_UM),
     )
     pen = np.zeros(od.shape[:2], dtype=bool)
-    for certain, perhaps, width_um in inks:
-        core = morphology.open_round(certain, width_um / 2, um_px)
-        core = morphology.drop_small(core, MIN_PEN_UM2, um_px)
+    for is_ink, perhaps, width_um in inks:
+        certain = _by_strips(is_ink, od)
+        if is_ink is black_ink:
+            certain &= ~fill
+        core = _stroke_cores(certain, width_um, um_px)
         if core.any():
             continued = certain | perhaps(red, green, blue)
             # Nuclei under a stroke pierce it with pixels of another color.
@@ -105,6 +108,22 @@ def find_pen(od: FloatArray, fill: BoolMask, um_px: tuple[float, float]) -> Bool
         return pen
     inked = np.maximum(np.maximum(red, green), blue) > _INKED_OD
     return (pen | (morphology.grow(pen, RIM_UM, um_px) & inked)) & ~fill
+
+
+def _by_strips(is_ink: Callable[..., BoolMask], od: FloatArray) -> BoolMask:
+    """Return where the densities are those of an ink, shape (H, W)."""
+    found = np.empty(od.shape[:2], dtype=bool)
+    for rows in strips(found.shape):
+        found[rows] = is_ink(*(od[rows, :, channel] for channel in range(3)))
+    return found
+
+
+def _stroke_cores(certain: BoolMask, width_um: float, um_px: tuple[float, float]) -> BoolMask:
+    """Return the parts that are as wide and as large as a stroke."""
+    if np.count_nonzero(certain) * um_px[0] * um_px[1] < MIN_PEN_UM2:
+        return np.zeros_like(certain)
+    core = morphology.open_round(certain, width_um / 2, um_px)
+    return morphology.drop_small(core, MIN_PEN_UM2, um_px) if core.any() else core
 
 
 def under_pen(tissue: BoolMask, pen: BoolMask, um_px: tuple[float, float]) -> BoolMask:

@@ -22,12 +22,14 @@ from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
 from wsi_pipeline.tissue import morphology
 from wsi_pipeline.tissue.artifacts import Artifacts, find_black, find_pen, is_black, under_pen
 from wsi_pipeline.tissue.glass import estimate_glass, same_color
+from wsi_pipeline.tissue.planes import in_planes, strips
 
 TARGET_UM_PX = 16.0
 """µm/px to make the thumbnail at: fat membranes (a few µm thick around cells of 50 to 100 µm) still
 show as texture after averaging, and a slide of 24 x 60 mm is no more than 6 Mpx."""
 COARSEST_UM_PX = 100.0
 _BRIGHTEST_OD = -0.02  # the lumens of fat, lenses of a kind, are this much brighter than glass
+_ROUNDING = 1e-7  # of a mean over some ten thousand float32
 _MIN_GREEN = 0.97  # of the largest density; the yellow of a slide's ground edge has 0.9
 
 
@@ -107,27 +109,27 @@ class TissueMask:
     @property
     def pen_share(self) -> float:
         """Pen marks, share of the picture's area."""
-        return float(self.artifacts.pen.mean())
+        return _share(self.artifacts.pen)
 
     @property
     def black_share(self) -> float:
         """Black scanner fill, share of the picture's area."""
-        return float(self.artifacts.black.mean())
+        return _share(self.artifacts.black)
 
     @property
     def debris_share(self) -> float:
         """Grey things left out (dust, hair, bubbles, coverslip edges), share of the area."""
-        return float(self.artifacts.debris.mean())
+        return _share(self.artifacts.debris)
 
     @property
     def tissue_share(self) -> float:
         """Share of the picture that is tissue, 0 to 1."""
-        return float(self.mask.mean())
+        return _share(self.mask)
 
     @property
     def area_mm2(self) -> float:
         """Area of the tissue, mm²."""
-        return float(self.mask.sum()) * self.um_px[0] * self.um_px[1] / 1e6
+        return np.count_nonzero(self.mask) * self.um_px[0] * self.um_px[1] / 1e6
 
     @property
     def is_empty(self) -> bool:
@@ -190,12 +192,15 @@ def segment_tissue(
             f"Make the thumbnail at about {TARGET_UM_PX:g} µm/px, at most {COARSEST_UM_PX:g}",
         )
     glass_rgb = estimate_glass(thumbnail, background_rgb)
+    thumbnail = in_planes(thumbnail)
     od = _optical_density(thumbnail, glass_rgb, background_rgb)
-    black = find_black(thumbnail, um_px)
+    dark = is_black(thumbnail)
+    black = find_black(dark, um_px)
     pen = find_pen(od, black, um_px)
     foreign = pen | black
-    evidence = _evidence(thumbnail, od, um_px, parameters)
-    threshold = _guarded_otsu(evidence.color[~foreign], parameters)
+    evidence = _evidence(od, dark, um_px, parameters)
+    colors = evidence.color[~foreign] if foreign.any() else evidence.color
+    threshold = _guarded_otsu(colors, parameters)
     mask = _grow_from_core(evidence, foreign, threshold, um_px, parameters)
     debris = (evidence.texture > parameters.faint_texture_od) & ~mask & ~foreign
     # Tissue under a stroke is tissue: its cells are classified, and flagged.
@@ -210,32 +215,55 @@ def segment_tissue(
     )
 
 
+def _share(mask: BoolMask) -> float:
+    return float(np.count_nonzero(mask) / mask.size)
+
+
 def _optical_density(
     thumbnail: RgbArray, glass_rgb: tuple[int, int, int], background_rgb: tuple[int, int, int]
 ) -> FloatArray:
     """Natural-log density against the slide's own glass; 0 where nothing was scanned."""
-    table = np.log(np.maximum(np.arange(256, dtype=np.float32), 1.0))
-    od = np.log(np.asarray(glass_rgb, dtype=np.float32)) - table[thumbnail]
-    od[same_color(thumbnail, background_rgb)] = 0.0
+    levels = np.log(np.maximum(np.arange(256, dtype=np.float32), 1.0))
+    tables = np.log(np.asarray(glass_rgb, dtype=np.float32))[:, np.newaxis] - levels
+    od = np.moveaxis(np.empty((3, *thumbnail.shape[:2]), np.float32), 0, -1)
+    for rows in strips(thumbnail.shape):
+        unscanned = same_color(thumbnail[rows], background_rgb)
+        for channel, table in enumerate(tables):
+            density = table.take(thumbnail[rows, :, channel])
+            np.putmask(density, unscanned, 0.0)
+            od[rows, :, channel] = density
     return od
 
 
 def _evidence(
-    thumbnail: RgbArray, od: FloatArray, um_px: tuple[float, float], parameters: TissueParameters
+    od: FloatArray, dark: BoolMask, um_px: tuple[float, float], parameters: TissueParameters
 ) -> _Evidence:
-    red, green, blue = od[..., 0], od[..., 1], od[..., 2]
-    # Reductions over an axis of three are slow in numpy; a slide's thumbnail has millions of px.
-    densest = np.maximum(np.maximum(red, green), blue)
-    color = densest - np.minimum(np.minimum(red, green), blue)
-    hued = (color > parameters.faint_color_od) & (green > _MIN_GREEN * densest)
-    dark = is_black(thumbnail)
-    color[dark] = 0.0  # the logarithm of nearly nothing: any tint is noise
-    mean = (red + green + blue) / np.float32(3)
-    brightest = morphology.box_filter(
-        mean, morphology.box_px(parameters.closing_um, um_px), np.minimum
-    )
-    # Fill whiter than glass must not make all glass beside it look dark.
-    return _Evidence(color, hued, mean - np.maximum(brightest, _BRIGHTEST_OD), dark)
+    color, mean = (np.empty(dark.shape, np.float32) for _ in range(2))
+    hued = np.empty(dark.shape, dtype=bool)
+    for rows in strips(dark.shape):
+        red, green, blue = (od[rows, :, channel] for channel in range(3))
+        # Reductions over an axis of three are slow in numpy.
+        densest = np.maximum(np.maximum(red, green), blue)
+        spread = densest - np.minimum(np.minimum(red, green), blue)
+        hued[rows] = (spread > parameters.faint_color_od) & (green > _MIN_GREEN * densest)
+        np.putmask(spread, dark[rows], 0.0)  # the logarithm of nearly nothing: any tint is noise
+        color[rows] = spread
+        mean[rows] = (red + green + blue) / np.float32(3)
+    return _Evidence(color, hued, _texture(mean, um_px, parameters), dark)
+
+
+def _texture(
+    mean: FloatArray, um_px: tuple[float, float], parameters: TissueParameters
+) -> FloatArray:
+    size = morphology.box_px(parameters.closing_um, um_px)
+    texture = np.empty_like(mean)
+    for rows in strips(mean.shape):
+        above = min(rows.start, size[0] // 2)  # rows that the first of the strip looks at too
+        around = mean[rows.start - above : rows.stop + size[0] // 2]
+        brightest = morphology.box_filter(around, size, np.minimum)[above:][: len(texture[rows])]
+        # Fill whiter than glass must not make all glass beside it look dark.
+        texture[rows] = mean[rows] - np.maximum(brightest, _BRIGHTEST_OD)
+    return texture
 
 
 def _guarded_otsu(color: NDArray[np.float32], parameters: TissueParameters) -> float:
@@ -278,10 +306,10 @@ def _grow_from_core(
 def _has_hue(
     hued: BoolMask, seen: BoolMask, um_px: tuple[float, float], parameters: TissueParameters
 ) -> BoolMask:
-    """Return True where enough of what is seen within reach has the hue of a stain."""
+    """Return True where more of what is seen within reach than a share has the hue of a stain."""
     size = morphology.box_px(parameters.reach_um, um_px)
-    of_hue, of_all = (
-        ndimage.uniform_filter(layer.astype(np.float32), size, mode="constant")
-        for layer in (hued, seen)
-    )
-    return np.asarray(of_hue >= parameters.min_hued_share * of_all, dtype=bool)
+    share, surplus = np.float32(parameters.min_hued_share), np.empty(seen.shape, np.float32)
+    for rows in strips(seen.shape):
+        np.subtract(hued[rows], share * seen[rows], out=surplus[rows])
+    found = ndimage.uniform_filter(surplus, size, mode="constant")
+    return np.asarray((found > _ROUNDING) | (share == 0), dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -34,20 +35,40 @@ def open_strands(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -
 
 def open_round(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask without what holds no disc of the radius, whatever its direction."""
-    if not open_strands(mask, radius_um / 2, um_px).any():  # cheap: such a disc holds that square
-        return np.zeros_like(mask)
-    if mask.all():  # no outside to be far from
-        return mask.copy()
-    rows, cols = (round(radius_um / side_um) + 1 for side_um in um_px[::-1])
+    rows, cols = (math.ceil(radius_um / side_um) + 1 for side_um in um_px[::-1])
     wide = np.pad(mask, ((rows, rows), (cols, cols)), mode="edge")
-    center = _depth_um(wide, um_px) >= radius_um
-    opened = _depth_um(~center, um_px) < radius_um if center.any() else center
+    # Such a disc holds this square, which is found at a fraction of the cost of distances.
+    square = [2 * math.ceil(radius_um / math.sqrt(2) / side) - 1 for side in um_px[::-1]]
+    seeds = _erode(wide, (max(1, square[0]), max(1, square[1])))
+    opened = np.zeros_like(wide)
+    if seeds.any():
+        around = _window(seeds, rows, cols)
+        opened[around] = _discs(wide[around], radius_um, um_px)
     return opened[rows:-rows, cols:-cols] & mask
+
+
+def _discs(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
+    """Return the discs of the radius that the mask holds, joined."""
+    if mask.all():  # no outside to be far from
+        return mask
+    center = _depth_um(mask, um_px) >= radius_um
+    return _depth_um(~center, um_px) < radius_um if center.any() else center
+
+
+def _window(mask: BoolMask, rows: int = 0, cols: int = 0) -> tuple[slice, slice]:
+    """Return where the mask is True, from the first to the last, and so many px to each side."""
+    y, x = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(y[0]) - rows), int(y[-1]) + rows + 1),
+        slice(max(0, int(x[0]) - cols), int(x[-1]) + cols + 1),
+    )
 
 
 def inner_radius_um(mask: BoolMask, um_px: tuple[float, float]) -> float:
     """Return the radius of the largest disc that the mask holds, µm."""
-    return float(_depth_um(np.pad(mask, 1), um_px).max())
+    if not mask.any():
+        return 0.0
+    return float(_depth_um(np.pad(mask[_window(mask)], 1), um_px).max())
 
 
 def grow(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
@@ -60,18 +81,22 @@ def flood(
 ) -> BoolMask:
     """Return the mask grown over the ground alone, as far as the reach (4 neighbors)."""
     steps = round(reach_um / min(um_px))
-    if steps == 0:
-        return mask.copy()
-    return np.asarray(ndimage.binary_dilation(mask, iterations=steps, mask=ground | mask), bool)
+    grown = mask.copy()
+    for _ in range(steps):
+        before = grown.copy()
+        grown[1:] |= before[:-1] & ground[1:]
+        grown[:-1] |= before[1:] & ground[:-1]
+        grown[:, 1:] |= before[:, :-1] & ground[:, 1:]
+        grown[:, :-1] |= before[:, 1:] & ground[:, :-1]
+    return grown
 
 
 def drop_small(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask without connected parts smaller than the area (8 neighbors)."""
-    labels, n_parts = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
-    areas_um2 = np.bincount(labels.ravel(), minlength=n_parts + 1) * (um_px[0] * um_px[1])
-    keep = areas_um2 >= area_um2
-    keep[0] = False
-    return np.asarray(keep[labels], dtype=bool)
+    labels, _ = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
+    part = labels[mask]
+    areas_um2 = np.bincount(part) * (um_px[0] * um_px[1])
+    return _chosen(mask, (areas_um2 >= area_um2)[part])
 
 
 def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
@@ -80,11 +105,11 @@ def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]
     Background that touches the picture's edge is open ground, not a hole, however small.
     """
     labels, n_holes = ndimage.label(~mask)
-    areas_um2 = np.bincount(labels.ravel(), minlength=n_holes + 1) * (um_px[0] * um_px[1])
-    fill = areas_um2 < area_um2
-    fill[0] = True
+    inner = ~mask & (labels != labels[0, 0])  # leaves out most of the ground, at little cost
+    hole = labels[inner]
+    fill = np.bincount(hole, minlength=n_holes + 1) * (um_px[0] * um_px[1]) < area_um2
     fill[_labels_on_edge(labels)] = False
-    return np.asarray(mask | fill[labels], dtype=bool)
+    return mask | _chosen(inner, fill[hole])
 
 
 def parts_touching(mask: BoolMask, seeds: BoolMask) -> BoolMask:
@@ -92,16 +117,14 @@ def parts_touching(mask: BoolMask, seeds: BoolMask) -> BoolMask:
     labels, n_parts = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
     keep = np.zeros(n_parts + 1, dtype=bool)
     keep[labels[seeds & mask]] = True
-    return np.asarray(keep[labels], dtype=bool)
+    return _chosen(mask, keep[labels[mask]])
 
 
 def parts_on_edge(mask: BoolMask) -> BoolMask:
     """Return the connected parts of the mask that touch the picture's edge (8 neighbors)."""
-    labels, n_parts = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
-    keep = np.zeros(n_parts + 1, dtype=bool)
-    keep[_labels_on_edge(labels)] = True
-    keep[0] = False
-    return np.asarray(keep[labels], dtype=bool)
+    edge = np.ones_like(mask)
+    edge[1:-1, 1:-1] = False
+    return parts_touching(mask, edge) if (mask & edge).any() else np.zeros_like(mask)
 
 
 def box_filter(picture: NDArray[Pixel], size: tuple[int, int], join: np.ufunc) -> NDArray[Pixel]:
@@ -121,8 +144,8 @@ def box_filter(picture: NDArray[Pixel], size: tuple[int, int], join: np.ufunc) -
     the length has bits, each over whole rows, where a running filter visits pixel by pixel.
     """
     for axis, side in enumerate(size):
-        pad = [(side // 2, side // 2) if a == axis else (0, 0) for a in range(2)]
-        wide, joined = np.pad(picture, pad, mode="edge"), 1
+        first, last = picture.take([0] * (side // 2), axis), picture.take([-1] * (side // 2), axis)
+        wide, joined = np.concatenate((first, picture, last), axis), 1
         while joined < side:
             step = min(joined, side - joined)
             length = wide.shape[axis] - step
@@ -159,6 +182,13 @@ def _erode(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
 
 def _part(picture: NDArray[Pixel], start: int, length: int, axis: int) -> NDArray[Pixel]:
     return picture[start : start + length] if axis == 0 else picture[:, start : start + length]
+
+
+def _chosen(mask: BoolMask, choice: BoolMask) -> BoolMask:
+    """Return the mask with some of its pixels alone, one choice each in the order of rows."""
+    chosen = np.zeros_like(mask)
+    chosen[mask] = choice
+    return chosen
 
 
 def _labels_on_edge(labels: NDArray[np.int32]) -> NDArray[np.int32]:
