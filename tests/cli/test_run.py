@@ -189,16 +189,23 @@ def test_runs_that_are_killed_again_and_again_end_as_if_undisturbed(
     assert not list(out.rglob("*.part"))
 
 
-def test_an_interrupt_is_130_and_the_next_run_goes_on(slides: Path, tmp_path: Path) -> None:
+def test_an_interrupt_is_130_and_the_next_run_goes_on(
+    slides: Path, tmp_path: Path, phantom_factory: PhantomFactory
+) -> None:
+    for number, name in enumerate("cdefghijkl"):  # enough to be at work when the interrupt comes
+        hot = Box(400 + 40 * number, 400, 400, 400)
+        phantom_factory(f"in/{name}.tif", size_l0=Size(2048, 1536), hot_box_l0=hot)
     out = tmp_path / "out"
     process = started(slides, out)
     wait_for(out, "slides/*/working/block_*", process)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: every process of the run
     assert process.wait(30) == 130
     assert json.loads((out / "run.json").read_text())["state"] == "interrupted"
-    assert "running" not in {state(out, "a"), state(out, "b")}
+    states = {state(out, name) for name in "abcdefghijkl"}
+    assert "running" not in states
+    assert "queued" in states
     assert run(slides, "-o", out, "--outputs", "map", "-c", small_blocks(out)) == 0
-    assert {state(out, "a"), state(out, "b")} == {"done"}
+    assert {state(out, name) for name in "abcdefghijkl"} == {"done"}
 
 
 @pytest.fixture
