@@ -162,6 +162,8 @@ def started(slides: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
         start_new_session=True,
+        # Tests that a shell starts in the background inherit that an interrupt is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
