@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,19 +28,25 @@ from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
 from wsi_pipeline.execution import ClusterExecutor
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Start a scheduler with two workers, each a process of one thread that shares no memory."""
+@contextmanager
+def local_cluster(n_workers: int) -> Iterator[Any]:
+    """Start a scheduler with workers, each a process of one thread that shares no memory."""
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2,
+        n_workers=n_workers,
         threads_per_worker=1,
         processes=True,
         dashboard_address="127.0.0.1:0",
         resources={"GPU": 1},
         silence_logs=50,
     ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with local_cluster(2) as cluster:
         yield cluster
 
 
@@ -126,16 +133,7 @@ def test_workers_with_a_gpu_alone_do_whole_slides(cluster: Any) -> None:
 @pytest.fixture(scope="module")
 def mixed_cluster() -> Iterator[Any]:
     """Start a cluster of one reader and one worker that declares a GPU, a process each."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        resources={"GPU": 1},
-        silence_logs=50,
-    ) as cluster:
+    with local_cluster(1) as cluster:
         options = {k: v for k, v in cluster.new_spec["options"].items() if k != "resources"}
         cluster.new_spec = {**cluster.new_spec, "options": options}
         cluster.scale(2)

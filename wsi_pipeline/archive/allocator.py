@@ -1,16 +1,20 @@
-"""What the allocator of a worker does with the memory of a slide that is done."""
+"""What glibc's allocator does with memory that a process has freed: keep it, or give it back."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 KEPT_BYTES: Final = 256 * 2**20
 LARGEST_KEPT_BYTES: Final = 32 * 2**20
 """Of one piece; glibc takes no more."""
+GIVEN_BACK_BYTES: Final = 2**20
+"""Pieces from this size go back to the system at once."""
+FEW_ARENAS: Final = 2
 
 
 @lru_cache(maxsize=1)
@@ -20,9 +24,20 @@ def keep_memory() -> bool:
     It else gives every array of a thumbnail back to the system, which has to clear each page of the
     next one again: a quarter of the time that a tissue mask takes.
     """
+    return _set({M_TRIM_THRESHOLD: KEPT_BYTES, M_MMAP_THRESHOLD: LARGEST_KEPT_BYTES})
+
+
+def give_memory_back() -> bool:
+    """Have glibc hand freed pictures back to the system; return whether there is glibc.
+
+    It else keeps an arena for each of a server's threads and, having once freed a large picture,
+    takes the next ones from there: over 14,000 tiles it grew by 136 MB instead of 63 MB.
+    """
+    return _set({M_MMAP_THRESHOLD: GIVEN_BACK_BYTES, M_ARENA_MAX: FEW_ARENAS})
+
+
+def _set(options: Mapping[int, int]) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES) and mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
-    )
+    return all(mallopt(option, value) for option, value in options.items())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import platform
 import secrets
 import socket
 import threading
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LAST_PORT = 65_535
 PENDING_CONNECTIONS = 256
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of malloc.h
-LARGE_BYTES = 2**20
-ARENAS = 2
 KEEP_ALIVE_SECONDS = 60  # a reader who looks at one place for a while keeps the connection
 
 
@@ -46,6 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     import uvicorn
 
+    from wsi_pipeline.archive.allocator import give_memory_back
     from wsi_pipeline.web.app import create_app
 
     give_memory_back()
@@ -73,18 +69,6 @@ def execute(options: argparse.Namespace) -> int:
     )
     uvicorn.Server(config).run(sockets=[listening])
     return EXIT_DONE
-
-
-def give_memory_back() -> bool:
-    """Have glibc hand freed pictures back to the system; return whether there is glibc.
-
-    It else keeps an arena for each of the server's threads and, having once freed a large picture,
-    takes the next ones from there: over 14,000 tiles it grew by 136 MB instead of 63 MB.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(M_ARENA_MAX, ARENAS))
 
 
 def access_of(host: str, token: str | None) -> Access | None:
