@@ -20,19 +20,15 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from conditions import CONDITIONS, Condition
 
 from wsi_pipeline.classifier import logit
 from wsi_pipeline.classifier.classifier import dihedral_views
-from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.learning import metrics
 from wsi_pipeline.learning.datasets import PatchDataset
 from wsi_pipeline.learning.division import divide
@@ -70,10 +66,18 @@ COLUMNS = {
     "balanced_accuracy": "balanced accuracy",
     "f1": "F1",
     "auc_tta": "AUC, 8 views",
-    "auc_jpeg": "AUC, JPEG 80 4:2:0",
+    "auc_jpeg": "JPEG 80 4:2:0",
+    "auc_stains": "other stains",
+    "auc_blur": "blurred",
+    "auc_light": "darker",
 }
-JPEG_SIDE_PX = 64
-"""A patch is compressed with a mirrored margin to whole blocks."""
+CHANGES = {
+    "auc_jpeg": ("JPEG 80 4:2:0",),
+    "auc_stains": ("both x 0.7", "both x 1.4", "hematoxylin x 1.4", "eosin x 1.4"),
+    "auc_blur": ("blur, sigma 1.2 px",),
+    "auc_light": ("light x 0.85",),
+}
+"""Columns of validation patches that were changed, by the conditions whose mean each is."""
 
 
 def main() -> int:
@@ -95,12 +99,13 @@ def _work(options: argparse.Namespace) -> None:
     if not jobs:
         return
     training, validation = _sides(options)
+    changed = {name: changed_by(CONDITIONS[name], validation) for name in sum(CHANGES.values(), ())}
     for job in jobs:
         if time.monotonic() >= end:
             print(f"time is over; {len(jobs) - jobs.index(job)} trainings are left", flush=True)
             return
         start = time.perf_counter()
-        scores = _run(job, training, validation, options)
+        scores = _run(job, training, validation, changed, options)
         line = {**job, **scores, "seconds": round(time.perf_counter() - start, 1)}
         done.append(line)
         write_atomic(options.out, "".join(json.dumps(one) + "\n" for one in done).encode())
@@ -136,23 +141,27 @@ def _sides(options: argparse.Namespace) -> tuple[PatchDataset, PatchDataset]:
     rng = np.random.default_rng(0)
     patients = np.unique(division.training.patients)
     chosen = rng.permutation(patients)[: options.patients or len(patients)].tolist()
-    training = _sample(division.training.of_patients(chosen), options.per_patient, rng)
-    validation = _sample(division.validation, options.validation_per_patient, rng)
+    training = division.training.of_patients(chosen).sample(options.per_patient, rng)
+    validation = division.validation.sample(options.validation_per_patient, rng)
     print(f"{len(training)} patches to train, {len(validation)} to judge", flush=True)
     return training, validation
 
 
-def _sample(data: PatchDataset, n: int, rng: np.random.Generator) -> PatchDataset:
-    """Return at most `n` patches of each patient, 0 = all."""
-    keep = np.zeros(len(data), bool)
+def changed_by(condition: Condition, data: PatchDataset) -> PatchDataset:
+    """Return the data with each patient's patches changed."""
+    images = np.empty_like(data.images)
     for patient in np.unique(data.patients):
-        members = rng.permutation(np.flatnonzero(data.patients == patient))
-        keep[members[: n or len(members)]] = True
-    return data.subset(keep)
+        mine = data.patients == patient
+        images[mine] = condition(data.images[mine])
+    return replace(data, images=images)
 
 
 def _run(
-    job: dict[str, Any], training: PatchDataset, validation: PatchDataset, options: Any
+    job: dict[str, Any],
+    training: PatchDataset,
+    validation: PatchDataset,
+    changed: dict[str, PatchDataset],
+    options: Any,
 ) -> dict[str, Any]:
     """Train one variant with one seed and score it."""
     import keras
@@ -174,14 +183,14 @@ def _run(
         said.require_unseen(validation.patients)
         seen = said.soften(seen, chosen.teacher_weight, chosen.teacher_temperature)
     judged = normalize_patches(validation, method, reference)
-    compressed = normalize_patches(
-        replace(validation, images=jpeg(validation.images, 80)), method, reference
-    )
     keras.backend.clear_session()
     with tempfile.TemporaryDirectory() as work:
         network, history = train(seen, judged, chosen, Path(work))
     return {
-        **_scores(network, judged, compressed.images),
+        **_scores(network, judged),
+        **_robustness(
+            network, {n: normalize_patches(d, method, reference) for n, d in changed.items()}
+        ),
         "training_patches": len(seen),
         "patches_per_second": round(
             len(seen) * len(history) / sum(entry["seconds"] for entry in history), 1
@@ -190,35 +199,31 @@ def _run(
     }
 
 
-def _scores(network: Any, judged: PatchDataset, compressed: RgbArray) -> dict[str, float]:
+def _scores(network: Any, judged: PatchDataset) -> dict[str, float]:
     from wsi_pipeline.learning.training import predict
 
     y, p = judged.labels, predict(network, judged.images)
     views = np.mean([logit(predict(network, v)) for v in dihedral_views(judged.images)], axis=0)
+    calls = metrics.call_scores(y, p, metrics.best_threshold(y, p))
     scores = {
         "auc": metrics.auc(y, p),
-        **metrics.call_scores(y, p, metrics.best_threshold(y, p)),
+        "balanced_accuracy": calls["balanced_accuracy"],
+        "f1": calls["f1"],
         "auc_tta": metrics.auc(y, views),
-        "auc_jpeg": metrics.auc(y, predict(network, compressed)),
     }
-    return {name: round(scores[name], 5) for name in COLUMNS}
+    return {name: round(value, 5) for name, value in scores.items()}
 
 
-def jpeg(images: RgbArray, quality: int) -> RgbArray:
-    """Return patches after baseline JPEG with chroma halved along both axes (4:2:0)."""
-    side = images.shape[1]
-    before = (JPEG_SIDE_PX - side) // 2
-    margin = (before, JPEG_SIDE_PX - side - before)
+def _robustness(network: Any, changed: dict[str, PatchDataset]) -> dict[str, float]:
+    from wsi_pipeline.learning.training import predict
 
-    def one(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        buffer = BytesIO()
-        wide = np.pad(patch, (margin, margin, (0, 0)), mode="reflect")
-        Image.fromarray(wide).save(buffer, "JPEG", quality=quality, subsampling=2)
-        with Image.open(buffer) as picture:
-            return np.asarray(picture)[before : before + side, before : before + side]
-
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(one, images)))
+    auc = {
+        n: metrics.auc(data.labels, predict(network, data.images)) for n, data in changed.items()
+    }
+    return {
+        column: round(float(np.mean([auc[name] for name in names])), 5)
+        for column, names in CHANGES.items()
+    }
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

@@ -8,8 +8,7 @@ patches each. SLIDES: slides with their truth beside them, gone through by the p
 they are and re-saved as a scanner would. Prints Markdown: rows are conditions, columns methods, an
 entry is AUC / balanced accuracy at the model's threshold, labelled cells of all patients pooled.
 
-Every method is fitted once a patient, on the pixels of the changed patches, as on a slide. The
-stains are scaled by the patient's own vectors; what they do not explain stays.
+Every method is fitted once a patient, on the pixels of the changed patches, as on a slide.
 """
 
 from __future__ import annotations
@@ -17,20 +16,18 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import tifffile
+from conditions import CONDITIONS, Condition
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, find_model, load_classifier
 from wsi_pipeline.config import load_config
@@ -44,21 +41,12 @@ from wsi_pipeline.learning.truth import SlideTruth, find_truths
 from wsi_pipeline.planning import stain_reference
 from wsi_pipeline.slides import open_slide
 from wsi_pipeline.stain import METHODS, StainReference, fit_with_fallback
-from wsi_pipeline.stain.macenko import fit_macenko
-from wsi_pipeline.stain.optical_density import optical_density, rgb_from_od, select_stained
-from wsi_pipeline.stain.vectors import least_squares_amounts
 from wsi_pipeline.tissue import estimate_glass
 
-SHEET_PX = 64
-"""A patch is stored with its mirrored margin: whole JPEG blocks, no neighbor bleeds in."""
 PER_PATIENT = 60
 FIT_PIXELS = 40_000
 """Pooled pixels of a patient that the methods are fitted on."""
 TILE_PX = 256
-
-Rgb = tuple[int, int, int]
-Condition = Callable[[RgbArray], RgbArray]
-"""Patches of one patient, uint8 (N, side, side, 3) -> the same patches changed."""
 
 
 def main() -> None:
@@ -67,8 +55,8 @@ def main() -> None:
     start = time.perf_counter()
     card = find_model(arguments.model)
     classifier, reference = load_classifier(card, device="cpu"), stain_reference(card)
-    data = thin(of_validation(read_dataset(arguments.patches, card.patch_size_px), card),
-                arguments.per_patient)  # fmt: skip
+    data = of_validation(read_dataset(arguments.patches, card.patch_size_px), card)
+    data = data.sample(arguments.per_patient, np.random.default_rng(0))
     print(f"{card.name}: {len(data)} patches of {len(set(data.patients.tolist()))} patients, "
           f"{data.labels.mean():.1%} IDC; entries are AUC / balanced accuracy at "
           f"{card.threshold:g}\n")  # fmt: skip
@@ -97,16 +85,6 @@ def of_validation(data: PatchDataset, card: ModelCard) -> PatchDataset:
     """Return the patients that the card names as its validation set, else the published ones."""
     named = (card.record.get("split") or {}).get("validation") or published_cases("val")
     return data.of_patients(sorted(map(str, named)))
-
-
-def thin(data: PatchDataset, per_patient: int) -> PatchDataset:
-    """Return at most so many patches of each patient, drawn at random."""
-    rng = np.random.default_rng(0)
-    keep = np.zeros(len(data), bool)
-    for patient in np.unique(data.patients):
-        mine = np.flatnonzero(data.patients == patient)
-        keep[rng.permutation(mine)[:per_patient]] = True
-    return data.subset(keep)
 
 
 def table(what: str, rows: Iterator[tuple[str, dict[str, str]]]) -> list[str]:
@@ -164,64 +142,6 @@ def fallen(method: str, used: list[Mapping[str, str]]) -> str:
     """Return how many patients another method was used for, "" for none."""
     n = sum(one[method] != method for one in used)
     return f" ({n} fell back)" if n else ""
-
-
-def stains_scaled(hematoxylin: float, eosin: float, patches: RgbArray) -> RgbArray:
-    """Scale the patient's two stains, by its own Macenko vectors."""
-    pixels = patches.reshape(-1, 3)
-    glass = estimate_glass(pixels[None])
-    matrix = fit_macenko(select_stained(pixels, glass)).matrix
-    od = optical_density(patches, glass)
-    amounts = np.maximum(least_squares_amounts(od, matrix), 0.0)
-    return levels(rgb_from_od(od + amounts * (hematoxylin - 1, eosin - 1) @ matrix, glass))
-
-
-def lit(factor: float, patches: RgbArray) -> RgbArray:
-    """Make the lamp stronger or weaker."""
-    return levels(patches * factor)
-
-
-def blurred(sigma_px: float, patches: RgbArray) -> RgbArray:
-    """Put the slide out of focus."""
-    return levels(ndimage.gaussian_filter(patches.astype(float), (0, sigma_px, sigma_px, 0)))
-
-
-def jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:
-    """Store the patches as JPEG and read them back, all in one picture."""
-    n, side = len(patches), patches.shape[1]
-    before = (SHEET_PX - side) // 2
-    margin = (before, SHEET_PX - side - before)
-    sheet = np.pad(patches, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
-    buffer = BytesIO()
-    Image.fromarray(sheet.reshape(n * SHEET_PX, SHEET_PX, 3)).save(
-        buffer, "JPEG", quality=quality, subsampling=subsampling
-    )
-    with Image.open(buffer) as picture:
-        back = np.asarray(picture).reshape(sheet.shape)
-    return np.ascontiguousarray(back[:, before : before + side, before : before + side])
-
-
-def levels(values: NDArray[np.floating[Any]]) -> RgbArray:
-    """Return levels of 255."""
-    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
-
-
-CONDITIONS: dict[str, Condition] = {
-    "as stored": lambda patches: patches,
-    "hematoxylin x 0.7": partial(stains_scaled, 0.7, 1.0),
-    "hematoxylin x 1.4": partial(stains_scaled, 1.4, 1.0),
-    "eosin x 0.7": partial(stains_scaled, 1.0, 0.7),
-    "eosin x 1.4": partial(stains_scaled, 1.0, 1.4),
-    "both x 0.7": partial(stains_scaled, 0.7, 0.7),
-    "both x 1.4": partial(stains_scaled, 1.4, 1.4),
-    "light x 0.85": partial(lit, 0.85),
-    "light x 1.1": partial(lit, 1.1),
-    "blur, sigma 0.7 px": partial(blurred, 0.7),
-    "blur, sigma 1.2 px": partial(blurred, 1.2),
-    "JPEG 92 4:2:2": partial(jpeg, 92, "4:2:2"),
-    "JPEG 92 4:2:0": partial(jpeg, 92, "4:2:0"),
-    "JPEG 80 4:2:0": partial(jpeg, 80, "4:2:0"),
-}
 
 
 def slide_rows(truths: list[SlideTruth], model: str) -> Iterator[tuple[str, dict[str, str]]]:

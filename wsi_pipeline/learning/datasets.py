@@ -67,6 +67,14 @@ class PatchDataset:
         """Return the patches of these patients."""
         return self.subset(np.isin(self.patients, list(patients)))
 
+    def sample(self, per_patient: int, rng: np.random.Generator) -> PatchDataset:
+        """Return at most so many patches of each patient, drawn at random; 0 = all."""
+        keep = np.zeros(len(self), bool)
+        for patient in np.unique(self.patients):
+            members = rng.permutation(np.flatnonzero(self.patients == patient))
+            keep[members[: per_patient or len(members)]] = True
+        return self.subset(keep)
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:

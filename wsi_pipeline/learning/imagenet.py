@@ -18,6 +18,9 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 SMALLEST_INPUT_PX: Final = 96
 """Smaller patches are enlarged to this: these networks halve their input five times."""
 HEAD_LAYER: Final = "probability"
+BATCH_STATISTICS_MOMENTUM: Final = 0.98
+"""At most: MobileNetV2's own 0.999 forgets ImageNet's statistics over thousands of steps, and a
+fine-tuning of a few hundred would be judged by those of other pictures."""
 
 
 def _to_unit_range(x: Any) -> Any:
@@ -106,7 +109,7 @@ def _base(base: Base, x: Any, weights: str) -> Any:
     if base.builder == "EfficientNetB0" and weights not in ("", "imagenet"):
         x = _as_keras_scales_imagenet(x)
     try:
-        return builder(include_top=False, weights=weights or None, input_tensor=x).output
+        built = builder(include_top=False, weights=weights or None, input_tensor=x)
     except Exception as error:  # Keras and h5py raise many kinds; a download fails in more
         raise ModelError(
             f"weights {weights!r} cannot be loaded into {base.builder}: "
@@ -114,6 +117,10 @@ def _base(base: Base, x: Any, weights: str) -> Any:
             "The file must be of the same network without its top; --weights imagenet needs a "
             "network connection",
         ) from error
+    for layer in built.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, BATCH_STATISTICS_MOMENTUM)
+    return built.output
 
 
 def _as_keras_scales_imagenet(x: Any) -> Any:
