@@ -51,6 +51,8 @@ def test_a_patient_of_one_class_is_no_number_in_the_medians(
     stored = json.loads((tmp_path / "metrics.json").read_text())
     rows = {row["patient"]: row for row in stored["per_patient"]["patients"]}
     assert rows["b"]["auc"] is None
+    assert rows["b"]["auc_without"] == 1.0
+    assert rows["a"]["auc_without"] is None  # only b is left, of one class
     assert stored["per_patient"]["medians"]["auc"] == 1.0
 
 

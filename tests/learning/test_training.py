@@ -153,6 +153,23 @@ def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -
     assert labels.mean() == pytest.approx(0.5, abs=0.15)
 
 
+def test_sampling_by_patients_lets_a_whole_slide_outweigh_a_sample_less(
+    make_dataset: MakeDataset,
+) -> None:
+    from wsi_pipeline.learning.training import PatchBatches
+
+    data = make_dataset("ab", 32)
+    few = np.flatnonzero(data.patients == "b")[:4]
+    data = data.subset((data.patients == "a") | np.isin(np.arange(len(data)), few))
+    orders = [PatchBatches(data, _options(sampling="patients"), epoch).order for epoch in (0, 1)]
+    drawn = np.bincount(orders[0], minlength=len(data))
+    of_a, of_b = (drawn[data.patients == patient] for patient in "ab")
+    assert of_a.sum() / of_b.sum() == pytest.approx(4.0, abs=0.3)  # 64 to 4 patches
+    assert of_a.max() == 1
+    assert of_b.min() == of_b.max() - 1 or of_b.min() == of_b.max()
+    assert sorted(orders[0]) != sorted(orders[1])
+
+
 def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -> None:
     from wsi_pipeline.learning.training import PatchBatches
 

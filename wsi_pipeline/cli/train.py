@@ -69,7 +69,7 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     add("--weight-decay", type=float)
     add("--loss", choices=("cross-entropy", "focal"))
     add("--label-smoothing", type=float)
-    add("--sampling", choices=("natural", "balanced"))
+    add("--sampling", choices=("natural", "balanced", "patients"))
     add("--positive-weight", type=float, help="weight of an IDC patch in the loss")
     add("--teacher-weight", type=float, help="share of --teacher in the target")
     add("--teacher-temperature", type=float, help="divides the teacher's logits")

@@ -49,7 +49,8 @@ class TrainingOptions:
     optimizer: str = "adamw"
     loss: str = "cross-entropy"
     sampling: str = "natural"
-    """Patches of an epoch: "natural" = each once; "balanced" = as many of either class."""
+    """Patches of an epoch: "natural" = each once; "balanced" = as many of either class;
+    "patients" = of each patient in proportion to the root of its patches."""
     head_epochs: int = 0
     """Epochs that train the last layer of an ImageNet network alone; 0 = all train at once."""
     tuned_share: float = 0.5

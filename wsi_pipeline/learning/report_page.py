@@ -40,6 +40,7 @@ PATIENT_COLUMNS: Final = {
     "patches": "Patches",
     "prevalence": "Prevalence",
     "auc": "AUC",
+    "auc_without": "AUC of all others",
     "balanced_accuracy": "Balanced accuracy",
     "f1": "F1",
     "sensitivity": "Sensitivity",

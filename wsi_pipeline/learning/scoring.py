@@ -144,7 +144,11 @@ def model_facts(card: ModelCard) -> dict[str, Any]:
 
 
 def per_patient(predictions: Predictions, threshold: float) -> dict[str, Any]:
-    """Return each patient's scores and the medians over the patients in whom they are defined."""
+    """Return each patient's scores and the medians over the patients in whom they are defined.
+
+    `auc_without` is the AUC of all other patients together: what one patient costs or lends, such
+    as one whose outline leaves out a part of the tumor.
+    """
     rows: list[dict[str, Any]] = []
     for patient in np.unique(predictions.patients):
         mine = predictions.patients == patient
@@ -155,6 +159,9 @@ def per_patient(predictions: Predictions, threshold: float) -> dict[str, Any]:
                 "patches": int(mine.sum()),
                 "prevalence": float(y.mean()),
                 "auc": metrics.auc(y, p),
+                "auc_without": metrics.auc(
+                    predictions.labels[~mine], predictions.probabilities[~mine]
+                ),
                 **metrics.call_scores(y, p, threshold),
             }
         )

@@ -28,21 +28,38 @@ from wsi_pipeline.learning.options import TrainingOptions
 logger = logging.getLogger(__name__)
 
 
-def _each_once(labels: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
-    return rng.permutation(len(labels))
+def _each_once(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
+    return rng.permutation(len(data))
 
 
-def _as_many_of_either(labels: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
+def _as_many_of_either(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw half of an epoch from either class; the rarer class comes more than once."""
-    n = len(labels) // 2
-    halves = [np.flatnonzero(labels == label) for label in (0, 1)]
+    n = len(data) // 2
+    halves = [np.flatnonzero(data.labels == label) for label in (0, 1)]
     drawn = [rng.choice(half, n, replace=len(half) < n) for half in halves]
+    return rng.permutation(np.concatenate(drawn))
+
+
+def _by_root_of_patient(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw from each patient as the root of its patches: whole slides outweigh samples less.
+
+    Patches of one patient are much alike; a new patient is what the network will meet.
+    """
+    members = [np.flatnonzero(data.patients == patient) for patient in np.unique(data.patients)]
+    roots = np.sqrt([len(mine) for mine in members])
+    shares = np.rint(len(data) * roots / roots.sum()).astype(int)
+    drawn = [np.resize(rng.permutation(mine), n) for mine, n in zip(members, shares, strict=True)]
     return rng.permutation(np.concatenate(drawn))
 
 
 PRECISIONS: Final = ("float32", "mixed_bfloat16", "mixed_float16")
 """Dtype policies. bfloat16 for CPUs and recent GPUs, float16 for older GPUs."""
-SAMPLINGS: Final = {"natural": _each_once, "balanced": _as_many_of_either}
+SAMPLINGS: Final = {
+    "natural": _each_once,
+    "balanced": _as_many_of_either,
+    "patients": _by_root_of_patient,
+}
+"""How the patches of an epoch are drawn."""
 
 
 class PatchBatches(keras.utils.PyDataset):
@@ -52,7 +69,7 @@ class PatchBatches(keras.utils.PyDataset):
         super().__init__()
         self.data, self.options, self.epoch = data, options, epoch
         rng = np.random.default_rng([options.seed, epoch])
-        self.order = SAMPLINGS[options.sampling](data.labels, rng)
+        self.order = SAMPLINGS[options.sampling](data, rng)
 
     def __len__(self) -> int:
         return max(1, len(self.order) // self.options.batch_size)
