@@ -1,6 +1,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from PIL import Image
 
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.errors import IncompleteRunError, ModelError
+from wsi_pipeline.outputs import read_status, write_status
+from wsi_pipeline.probability import write_map
+from wsi_pipeline.tissue import QualityFlag
 from wsi_pipeline.web.app import create_app
 
 Make = Callable[..., bytes]
@@ -125,6 +129,19 @@ def test_a_lower_threshold_finds_more_regions(client: Client) -> None:
         for p in (0.25, 0.5, 0.95)
     }
     assert [len(features) for features in at.values()] == [2, 1, 0]
+
+
+def test_cells_that_results_drop_stay_dropped_at_every_threshold(
+    own_run: Run, own_client: Client
+) -> None:
+    folder, quality = own_run.out / "slides/case 1", np.zeros(own_run.map_.values.shape, np.uint8)
+    quality[6, 8] = QualityFlag.OUT_OF_FOCUS
+    write_map(replace(own_run.map_, quality=quality), folder / "probability.zarr")
+    write_status(folder, {**read_status(folder), "flagged": "dropped"})
+    answer = own_client.get("/api/slides/case 1/regions", params={"threshold": 0.25})
+    assert len(answer.json()["features"]) == 1
+    layer = own_client.get("/api/slides/case 1/layers/probability").content
+    assert np.isnan(np.frombuffer(layer, "<f4").reshape(quality.shape)[6, 8])
 
 
 @pytest.mark.parametrize("threshold", ["2", "-0.1", "nan", "much"])

@@ -96,7 +96,7 @@ def read_finished(folder: Path, threshold: float | None = None) -> FinishedSlide
         Where the map cannot be read.
     """
     status = read_status(folder)
-    config = _config(folder, status, threshold)
+    config = settings_of(folder, status, threshold)
     map_ = shown_map(ProbabilityMap.open(folder / MAP_NAME), config)
     regions = regions_of(map_, config)
     # `render` moves the threshold without touching the stored map.
@@ -109,8 +109,18 @@ def _is_finished(folder: Path) -> bool:
     return state in ("done", "empty") and (folder / MAP_NAME).is_dir()
 
 
-def _config(folder: Path, status: Mapping[str, Any], threshold: float | None) -> Config:
-    """Return how the slide's regions were found, also after `render` has changed it."""
+def settings_of(folder: Path, status: Mapping[str, Any], threshold: float | None = None) -> Config:
+    """Return how the slide's regions were found, also after `render` has changed it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the slide.
+    status : mapping
+        What stands in its status.json.
+    threshold : float, optional
+        To find them at another one.
+    """
     stated = _stated_parameters(folder / "regions.geojson")
     before = stated.get("threshold") or status.get("threshold")
     low = stated.get("low_threshold")

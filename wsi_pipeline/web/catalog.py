@@ -12,9 +12,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from wsi_pipeline.archive import slide_folders
+from wsi_pipeline.archive.finished import settings_of
 from wsi_pipeline.archive.summary import slide_row
 from wsi_pipeline.config import Config
-from wsi_pipeline.outputs import MAP_NAME, read_status
+from wsi_pipeline.outputs import MAP_NAME, read_status, shown_map
 from wsi_pipeline.planning import SlideSource
 from wsi_pipeline.probability import ProbabilityMap
 from wsi_pipeline.slides import SLIDE_SUFFIXES
@@ -105,7 +106,7 @@ class Catalog:
         return row
 
     def map(self, entry: CatalogEntry) -> ProbabilityMap:
-        """Return the probability map of a slide, from memory where it was read before.
+        """Return the probability map of a slide as its results show it, from memory if read before.
 
         Raises
         ------
@@ -119,7 +120,11 @@ class Catalog:
                 str(entry.status.get("advice") or "Run the slide again"),
             )
         key = (entry.slide_id, entry.fingerprint)
-        return self._maps.get_or_make(key, lambda: ProbabilityMap.open(entry.folder / MAP_NAME))
+        return self._maps.get_or_make(key, lambda: self._read_map(entry))
+
+    def _read_map(self, entry: CatalogEntry) -> ProbabilityMap:
+        settings = settings_of(entry.folder, entry.status)
+        return shown_map(ProbabilityMap.open(entry.folder / MAP_NAME), settings)
 
     def source(self, entry: CatalogEntry) -> SlideSource | None:
         """Return how to open the slide's file; None where it is not to be found any more."""

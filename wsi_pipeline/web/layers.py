@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from wsi_pipeline.archive.finished import settings_of
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
 from wsi_pipeline.outputs import regions_of
@@ -68,11 +69,9 @@ def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -
         stored = _stored_regions(entry)
         if stored is not None:
             return stored
-    map_, config = catalog.map(entry), catalog.config
-    if threshold is not None:
-        section = config.regions.model_copy(update={"threshold": threshold})
-        config = config.model_copy(update={"regions": section})
-    return feature_collection(map_, regions_of(map_, config))
+    map_ = catalog.map(entry)
+    settings = settings_of(entry.folder, entry.status, threshold)
+    return feature_collection(map_, regions_of(map_, settings))
 
 
 def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:
