@@ -127,6 +127,9 @@ class ExecutionSection(Section):
     """A process that finishes no block and no stage in this time is given up, with its slide."""
     memory_gb: Positive | None = None
     """What a process may use; default: its share of four fifths of the machine's memory."""
+    local_cache: str | None = None
+    """Folder on a fast drive that each slide is copied to while it is done. It pays where a slide's
+    size over the drive's speed is less than its requests (some 300) times their latency."""
     block_px: Annotated[int, Field(ge=256, le=8192)] = 2048
     """Side of what one task reads, px of the pyramid level read."""
     scheduler: str | None = None

@@ -162,7 +162,7 @@ def facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
     """Return what is known of the slide, for status.json."""
     info, mask = plan.info, plan.tissue_mask
     return {
-        "slide": str(info.path),
+        "slide": str(plan.source.path),
         "file": {
             "bytes": info.n_bytes,
             "mtime_ns": mtime_ns,

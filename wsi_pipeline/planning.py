@@ -66,11 +66,14 @@ class SlideSource:
     mpp_override: Mpp | None = None
     """Stands above what the slide states."""
     apply_icc: bool = False
+    copy: Path | None = None
+    """The same file on a faster drive, read instead."""
 
     def open(self) -> SlideReader:
         """Open the slide anew; the caller closes it."""
+        path = self.copy or self.path
         return open_slide(
-            self.path, mpp=self.mpp, mpp_override=self.mpp_override, apply_icc=self.apply_icc
+            path, mpp=self.mpp, mpp_override=self.mpp_override, apply_icc=self.apply_icc
         )
 
     def open_shared(self) -> SlideReader:
@@ -85,6 +88,11 @@ class SlideSource:
         except OSError:
             return (0, 0)  # opening says what is wrong
         return (stat.st_size, stat.st_mtime_ns)
+
+
+def forget_readers() -> None:
+    """Let go of the readers that no thread uses, so that their files can go."""
+    _shared_reader.cache_clear()
 
 
 @lru_cache(maxsize=4)

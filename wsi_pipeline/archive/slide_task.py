@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from wsi_pipeline.archive.allocator import keep_memory
 from wsi_pipeline.archive.farm import Lost, Tell
+from wsi_pipeline.archive.local_copy import local_copy
 from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
 from wsi_pipeline.archive.states import (
     MEMORY_ADVICE,
@@ -27,6 +28,7 @@ from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
 from wsi_pipeline.execution import Executor
 from wsi_pipeline.outputs import failed_status, read_status, write_status
 from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
+from wsi_pipeline.planning import forget_readers
 from wsi_pipeline.probability.files import storing
 
 logger = logging.getLogger(__name__)
@@ -150,7 +152,10 @@ def _do_watched(
 
         clock = StageClock(entered=entered)
         try:
-            result = do_slide(job, card, executor, progress=progress, clock=clock, run_facts=facts)
+            with _near(job, clock, lambda: progress(0, 0)) as near:
+                result = do_slide(
+                    near, card, executor, progress=progress, clock=clock, run_facts=facts
+                )
         except StorageError:
             raise
         except Exception as error:  # the boundary of a slide: recorded with its traceback
@@ -170,6 +175,20 @@ def _do_watched(
         **result.status,
         "bytes_read": None if read is None or read_before is None else read - read_before,
     }
+
+
+@contextmanager
+def _near(job: SlideJob, clock: StageClock, alive: Callable[[], None]) -> Iterator[SlideJob]:
+    """Yield the job, its slide on a fast drive where the configuration names one."""
+    cache, source = job.config.execution.local_cache, job.source
+    if cache is None:
+        yield job
+        return
+    with ExitStack() as stack:
+        with clock("copy"):
+            copy = stack.enter_context(local_copy(source.path, Path(cache), alive))
+        stack.callback(forget_readers)  # before the copy goes: an open file keeps its space
+        yield replace(job, source=replace(source, copy=copy))
 
 
 def _bytes_read() -> int | None:
