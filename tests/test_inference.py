@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.geometry import Box, Mpp
-from wsi_pipeline.inference import _halves, cut_patches
+from wsi_pipeline.inference.blocks import _halves, cut_patches
 from wsi_pipeline.planning import kept_in
 from wsi_pipeline.probability.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.tiling import Block, TileGrid

@@ -208,10 +208,10 @@ def failed_status(error: BaseException, stage: str, seconds: dict[str, float]) -
     }
 
 
-def write_status(folder: Path, status: dict[str, Any]) -> None:
-    """Write status.json in one step."""
+def write_status(folder: Path, status: dict[str, Any], *, flush: bool = True) -> None:
+    """Write status.json in one step; without `flush` a power cut may take it."""
     text = json.dumps(_finite(status), indent=2, ensure_ascii=False)
-    write_atomic(folder / STATUS_NAME, text.encode())
+    write_atomic(folder / STATUS_NAME, text.encode(), flush=flush)
 
 
 def read_status(folder: Path) -> dict[str, Any]:

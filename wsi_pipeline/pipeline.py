@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import shutil
 import time
@@ -23,7 +22,7 @@ from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution import Executor, ThreadExecutor
 from wsi_pipeline.geometry import FloatArray
-from wsi_pipeline.inference import BlockOutcome, ModelRequest, block_tasks, classify_block
+from wsi_pipeline.inference import BlockOutcome, ModelRequest, Progress, Workplace, classify
 from wsi_pipeline.outputs import (
     MAP_NAME,
     SlideResult,
@@ -47,9 +46,9 @@ from wsi_pipeline.planning import (
     settle_reference,
     stain_reference,
 )
-from wsi_pipeline.probability import ProbabilityMap, WorkingStore, write_map
+from wsi_pipeline.probability import ProbabilityMap, write_map
 from wsi_pipeline.probability.cells import cells_from_patches, flags_from_patches
-from wsi_pipeline.probability.coarse import coarse_positions, estimates, positions_to_refine
+from wsi_pipeline.probability.coarse import estimates
 from wsi_pipeline.probability.files import storing
 from wsi_pipeline.regions import SlideTotals
 from wsi_pipeline.stain import StainNormalizer
@@ -62,9 +61,6 @@ NO_TISSUE_ADVICE: Final = (
     "No tissue was found. If there is some, see why with `wsi-pipeline preview`, or give a mask "
     "with --mask"
 )
-
-Progress = Callable[[int, int], None]
-"""Called with the patches done and the patches in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +163,12 @@ def do_slide(
     Blocks that an earlier, interrupted run has finished are not done again. `run_facts` (which run
     does it, at which attempt) stand in status.json beside the slide's own.
     """
-    run_facts = run_facts or {}
-    clock = clock or StageClock()
-    config = job.config
+    clock, config, run_facts = clock or StageClock(), job.config, run_facts or {}
     with storing(job.folder):
         job.folder.mkdir(parents=True, exist_ok=True)
     running = {"state": "running", "slide": str(job.source.path), **run_facts}
-    write_status(job.folder, running)
-    inference = config.inference
-    request = ModelRequest(
-        card.folder, inference.device, inference.batch_size, config.execution.workers
-    )
+    write_status(job.folder, running)  # flushed: the "done" of what it replaces must not come back
+    request = ModelRequest.of(card, config)
     with ThreadPoolExecutor(1) as background:
         # The model loads while the tissue is found: on a small slide that is half of the time.
         loading = background.submit(request.load)
@@ -189,8 +180,9 @@ def do_slide(
             normalizer, stain_record = normalizer_of(plan, config, card)
         with clock("model"):
             device = loading.result().device
+    place = Workplace(job.folder / WORK_NAME, job.map_sha256(card))
     with clock("classify"):
-        layers, outcomes = classify(job, plan, card, request, normalizer, executor, progress)
+        layers, outcomes = classify(plan, config, request, normalizer, place, executor, progress)
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):
         map_ = assemble_map(job, plan, card, layers, normalizer)
@@ -200,28 +192,33 @@ def do_slide(
         **outcome_of(plan),
         **facts(plan, mtime_ns=stamp[1]),
         **run_facts,
-        "map_sha256": job.map_sha256(card),
+        "map_sha256": place.map_sha256,
         "patches": int(np.isfinite(layers["probability"]).sum()),
         "patches_lost": n_lost,
         "device": device,
         "stain": stain_record,
         "threshold": map_.threshold,
     }
-    totals = None
-    if plan.n_patches:
-        regions = regions_of(map_, config)
-        totals = SlideTotals.of(shown_map(map_, config), regions)
-        status["flagged"] = config.render.flagged
-        status["totals"] = asdict(totals)
-        status |= doubts(map_)
-        if config.outputs == "all":
-            with clock("pictures"):
-                status["thumbnail"] = write_thumbnail(job.folder, picture_of(plan, config))
-                write_results(job.folder, map_, regions, config)
+    totals = write_outputs(job, plan, map_, status, clock) if plan.n_patches else None
     shutil.rmtree(job.folder / WORK_NAME, ignore_errors=True)
     status["seconds"] = clock.seconds
     write_status(job.folder, status)
     return SlideResult(job.slide_id, status["state"], job.folder, totals, status)
+
+
+def write_outputs(
+    job: SlideJob, plan: SlidePlan, map_: ProbabilityMap, status: dict[str, Any], clock: StageClock
+) -> SlideTotals:
+    """Write what is made from the map, and enter its figures into the status."""
+    config = job.config
+    regions = regions_of(map_, config)
+    totals = SlideTotals.of(shown_map(map_, config), regions)
+    status |= {"flagged": config.render.flagged, "totals": asdict(totals), **doubts(map_)}
+    if config.outputs == "all":
+        with clock("pictures"):
+            status["thumbnail"] = write_thumbnail(job.folder, picture_of(plan, config))
+            write_results(job.folder, map_, regions, config)
+    return totals
 
 
 def check_unchanged(job: SlideJob, stamp: tuple[int, int]) -> None:
@@ -257,84 +254,6 @@ def normalizer_of(
     normalizer, health = fit_stain(plan, method, reference)
     record = {**health.to_dict(), "reference": {"source": reference.source, "file": saved}}
     return (None if normalizer.method == "none" else normalizer), record
-
-
-def open_store(job: SlideJob, plan: SlidePlan, card: ModelCard, number: int = 1) -> WorkingStore:
-    """Open the working store of a pass over the slide; blocks of another plan are discarded.
-
-    The stores of later passes lie inside that of the first.
-    """
-    layers = ("probability", "quality", *(("uncertainty",) if job.config.inference.tta else ()))
-    identity = (job.map_sha256(card), plan.info.quickhash, plan.info.n_bytes, plan.mpp)
-    keep_sha256 = hashlib.sha256(plan.keep.tobytes()).hexdigest()
-    key = "|".join(map(str, (*identity, wsi_pipeline.__version__, keep_sha256)))
-    folder = job.folder / WORK_NAME
-    return WorkingStore.create_or_resume(
-        folder if number == 1 else folder / f"pass_{number}",
-        plan.grid.patch_shape,
-        plan.block_side,
-        key,
-        layers,
-    )
-
-
-def classify(
-    job: SlideJob,
-    plan: SlidePlan,
-    card: ModelCard,
-    request: ModelRequest,
-    normalizer: StainNormalizer | None,
-    executor: Executor,
-    progress: Progress | None,
-) -> tuple[dict[str, NDArray[Any]], list[BlockOutcome]]:
-    """Classify what is not in the working stores yet: in one pass, or coarse to fine.
-
-    Returns
-    -------
-    layers : dict of str to ndarray, shape of the patch positions
-        See `WorkingStore.read_all`; not classified where a coarse map was enough.
-    outcomes : list of BlockOutcome
-        Of the blocks that were done now.
-    """
-    step, tta = job.config.tiling.coarse_step or 1, job.config.inference.tta
-    count, outcomes = _Count(plan.n_patches, progress), list[BlockOutcome]()
-    visited, layers = np.zeros_like(plan.keep), dict[str, NDArray[Any]]()
-    keep = coarse_positions(plan.keep, step)
-    for number in itertools.count(1):
-        part = plan.only(keep)
-        store = open_store(job, part, card, number)
-        tasks = block_tasks(part, request, normalizer, store, tta=tta)
-        count.add(part.n_patches - sum(int(task.keep.sum()) for task in tasks))
-
-        def report(outcome: BlockOutcome) -> None:
-            outcomes.append(outcome)
-            count.add(outcome.n_patches + outcome.n_lost)
-
-        executor.run(classify_block, tasks, report)
-        found = store.read_all()
-        layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
-        visited |= keep
-        above = job.config.tiling.refine_above
-        keep = positions_to_refine(plan.keep, visited, layers["probability"], step, above)
-        if not keep.any():
-            break
-    count.add(plan.n_patches - count.done)  # what a coarse map was enough for
-    return layers, outcomes
-
-
-@dataclass(slots=True)
-class _Count:
-    """How many patches are done, told to whoever watches."""
-
-    total: int
-    progress: Progress | None
-    done: int = 0
-
-    def add(self, n_patches: int) -> None:
-        """Take in that some more are done."""
-        self.done += n_patches
-        if self.progress:
-            self.progress(self.done, self.total)
 
 
 def count_losses(

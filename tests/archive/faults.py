@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import wsi_pipeline.inference
+import wsi_pipeline.inference.blocks
 import wsi_pipeline.pipeline
 from wsi_pipeline.archive import slide_task
 from wsi_pipeline.archive.farm import Tell
@@ -143,9 +143,9 @@ def work_of_test(task: str, tell: Tell) -> str:
 HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}
 HANGING_RUN = """
 import ctypes, sys, time
-import wsi_pipeline.inference
+import wsi_pipeline.inference.blocks
 from wsi_pipeline.cli.main import main
-wsi_pipeline.inference.read_canvas = lambda *_: {hang}
+wsi_pipeline.inference.blocks.read_canvas = lambda *_: {hang}
 sys.exit(main(sys.argv[1:]))
 """
 """A run in one process whose blocks hang: in Python, or in a decoder that lets nothing else run."""
@@ -175,5 +175,5 @@ def pretend_gpu(dask_worker: Any) -> int:
             raise RuntimeError("a reader loads the model")
         return PretendedGpu(load_classifier(card, device="cpu", **more))
 
-    setattr(wsi_pipeline.inference, "load_classifier", load)  # noqa: B010 - typed otherwise
+    setattr(wsi_pipeline.inference.blocks, "load_classifier", load)  # noqa: B010 - typed otherwise
     return os.getpid()

@@ -13,9 +13,9 @@ from wsi_pipeline.archive.farm import Lost
 from wsi_pipeline.archive.watchdog import STALLED, read_last_words
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.outputs import MAP_NAME, STATUS_NAME, read_status
+from wsi_pipeline.outputs import MAP_NAME, STATUS_NAME, read_status, write_status
 from wsi_pipeline.pipeline import SlideJob
-from wsi_pipeline.probability.files import part_path, storing
+from wsi_pipeline.probability.files import storing
 
 CRASH_ADVICE: Final = (
     "The file is damaged or its decoder has a defect: copy or convert it, then run with "
@@ -104,11 +104,7 @@ def put_in_queue(job: SlideJob) -> None:
 
 def note_stage(job: SlideJob, running: dict[str, Any], stage: str) -> None:
     """Write which stage a slide is in, in one step but without flushing: only a kill loses it."""
-    path = job.folder / STATUS_NAME
-    with storing(path):
-        part = part_path(path)
-        part.write_text(json.dumps({**running, "stage": stage}), encoding="utf-8")
-        part.replace(path)
+    write_status(job.folder, {**running, "stage": stage}, flush=False)
 
 
 def lost_status(job: SlideJob, card: ModelCard, lost: Lost) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +28,10 @@ _ADVICE = {
 }
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write a file beside its place, flush it to the disk and rename it.
+
+    Without `flush` a kill still leaves the old file or the new one; a power cut may take both.
 
     Raises
     ------
@@ -39,35 +41,50 @@ def write_atomic(path: Path, data: bytes) -> None:
     part = part_path(path)
     with storing(path):
         try:
-            with part.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
+            _write(part, data, flush=flush)
             part.replace(path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if flush:
+            sync_folder(path.parent)
 
 
-def replace_folder(part: Path, path: Path) -> None:
-    """Flush a finished folder to the disk and give it its name, replacing what had it.
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder beside its place, flush it to the disk and give it its name.
 
     Folders cannot be exchanged in one step on every system. A kill between the two renames leaves
     no folder of that name: the result counts as missing, never as whole while it is not.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; replaced where it exists.
+    files : mapping of str to bytes
+        Content by the path within the folder.
+
+    Raises
+    ------
+    StorageError
+        Where the folder cannot be written.
     """
-    walked = [(Path(folder), files) for folder, _, files in os.walk(part)]
-    # Asked for at once, a drive takes many flushes in the time of one.
-    with ThreadPoolExecutor(FLUSHES_AT_ONCE) as pool:
-        list(pool.map(_sync, (folder / name for folder, files in walked for name in files)))
-        list(pool.map(sync_folder, (folder for folder, _ in walked)))
-    old = path.with_name(path.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        path.rename(old)
-    part.rename(path)
-    sync_folder(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    part, old = part_path(path), path.with_name(path.name + ".old")
+    places = {part / name: data for name, data in files.items()}
+    folders = {folder for file in places for folder in file.parents if folder.is_relative_to(part)}
+    with storing(path):
+        shutil.rmtree(part, ignore_errors=True)
+        for folder in sorted(folders):
+            folder.mkdir()
+        # Asked for at once, a drive takes many flushes in the time of one.
+        with ThreadPoolExecutor(FLUSHES_AT_ONCE) as pool:
+            list(pool.map(_write, places, places.values()))
+            list(pool.map(sync_folder, folders))
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+        sync_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def part_path(path: Path) -> Path:
@@ -78,7 +95,11 @@ def part_path(path: Path) -> Path:
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk; Windows neither needs nor allows it."""
     if os.name != "nt":
-        _sync(folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -92,9 +113,9 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: cannot be written ({reason})", advice) from exc
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path: Path, data: bytes, *, flush: bool = True) -> None:
+    with path.open("wb") as handle:
+        handle.write(data)
+        if flush:
+            handle.flush()
+            os.fsync(handle.fileno())

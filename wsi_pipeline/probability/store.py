@@ -13,7 +13,6 @@ Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `mult
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.probability.files import part_path, replace_folder, storing
+from wsi_pipeline.probability.files import write_folder
 from wsi_pipeline.probability.map import ProbabilityMap
 
 NgffVersion = Literal["0.4", "0.5"]
@@ -56,11 +55,7 @@ def write_map(map_: ProbabilityMap, path: Path, *, ngff: NgffVersion = "0.4") ->
     StorageError
         Where the folder cannot be written.
     """
-    part = part_path(path)
-    with storing(path):
-        shutil.rmtree(part, ignore_errors=True)
-        _write_group(map_, part, ngff, name=path.stem)
-        replace_folder(part, path)
+    write_folder(path, _group_files(map_, ngff, name=path.stem))
 
 
 def read_map(path: Path) -> ProbabilityMap:
@@ -122,12 +117,17 @@ def _is_v3(path: Path) -> bool:
     return (path / "zarr.json").is_file()
 
 
-def _write_group(map_: ProbabilityMap, folder: Path, ngff: NgffVersion, name: str) -> None:
+def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, bytes]:
+    """Return the files of the store: made in memory, where Zarr takes a third of the time."""
     import zarr
+    from zarr.storage import MemoryStore
 
     zarr_format: Literal[2, 3] = 2 if ngff == "0.4" else 3
+    files: dict[str, Any] = {}
     group = zarr.create_group(
-        folder, zarr_format=zarr_format, attributes=_group_attributes(map_, ngff, name)
+        MemoryStore(files),
+        zarr_format=zarr_format,
+        attributes=_group_attributes(map_, ngff, name),
     )
     _write_layer(group, "0", map_.values)
     _write_layer(group, "tissue", map_.tissue)
@@ -135,6 +135,7 @@ def _write_group(map_: ProbabilityMap, folder: Path, ngff: NgffVersion, name: st
         array = getattr(map_, layer)
         if array is not None:
             _write_layer(group, layer, array)
+    return {place: content.to_bytes() for place, content in files.items()}
 
 
 def _write_layer(group: Any, name: str, values: NDArray[Any]) -> None:

@@ -218,7 +218,8 @@ def _ink_of(words: str, x: float, y: float, style: tuple[tuple[str, Any], ...]) 
 
 def _blend(below: RgbArray, drawn: NDArray[np.uint8]) -> None:
     """Lay what was drawn over pixels, in place; only what is touched costs anything."""
-    touched = drawn[..., 3] > 0
+    # Indices rather than a mask, which numpy would go through three times.
+    touched = np.nonzero(drawn[..., 3])
     ink = drawn[touched].astype(np.uint16)
     alpha = ink[:, 3:]
     below[touched] = (below[touched] * (255 - alpha) + ink[:, :3] * alpha + 127) // 255

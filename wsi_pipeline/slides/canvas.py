@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from wsi_pipeline.errors import ReadError, SlideError
-from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp, RgbArray
-from wsi_pipeline.slides.background import on_background
+from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp, RgbArray, Size
+from wsi_pipeline.slides.background import blank, on_background
 from wsi_pipeline.slides.pyramid import Pyramid, SlideReader
 
 LEVEL_TOLERANCE: Final = 0.02
@@ -137,8 +137,7 @@ def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> tuple[Rgb
     ReadError
         Where half of the picture or more cannot be read.
     """
-    out = np.empty((box_px.height, box_px.width, 3), np.uint8)
-    out[:] = reader.info.background_rgb
+    out = blank(Size(box_px.width, box_px.height), reader.info.background_rgb)
     lost = np.zeros(out.shape[:2], bool)
     for part in _parts(box_px, plan, OVERVIEW_BLOCK_PX):
         _paint_readable(reader, plan, part, out, lost, (box_px.x, box_px.y))

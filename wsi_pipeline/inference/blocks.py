@@ -15,7 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import PatchClassifier, load_classifier, predict_views, read_card
+from wsi_pipeline.classifier import (
+    ModelCard,
+    PatchClassifier,
+    load_classifier,
+    predict_views,
+    read_card,
+)
+from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, RgbArray
 from wsi_pipeline.planning import SlidePlan, SlideSource, kept_in, within
@@ -47,6 +54,12 @@ class ModelRequest:
     device: str = "auto"
     batch_size: int | None = None
     n_threads: int = 0
+
+    @classmethod
+    def of(cls, card: ModelCard, config: Config) -> ModelRequest:
+        """Return the request for a model as the configuration wants it run."""
+        inference = config.inference
+        return cls(card.folder, inference.device, inference.batch_size, config.execution.workers)
 
     def load(self) -> PatchClassifier:
         """Return the classifier that all threads of this process share."""
