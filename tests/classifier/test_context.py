@@ -20,6 +20,7 @@ from wsi_pipeline.learning.context import (
     add_context,
     add_context_by_teachers,
     fit_context,
+    fit_logistic,
     leave_one_out,
 )
 from wsi_pipeline.learning.folds import OutOfFold
@@ -82,6 +83,14 @@ def test_the_fit_learns_that_neighbors_matter() -> None:
     for item, refined in zip(labelled, leave_one_out(labelled), strict=True):
         before = ((item.values >= 0.5) == (item.truth == 2)).mean()
         assert ((refined >= 0.5) == (item.truth == 2)).mean() > before + 0.1
+
+
+def test_a_small_slide_counts_as_much_as_a_large_one() -> None:
+    large = LabelledMap("a", np.full((20, 20), 0.5, np.float32), np.ones((20, 20), np.uint8))
+    small = LabelledMap("b", np.full((1, 2), 0.5, np.float32), np.full((1, 2), 2, np.uint8))
+    weights, bias = fit_logistic([np.zeros((20, 20, 1)), np.zeros((1, 2, 1))], [large, small])
+    assert weights == pytest.approx([0.0], abs=1e-3)
+    assert bias == pytest.approx(0.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -201,13 +201,30 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
     ContextRefinement
         With threshold 0.5: choose one on validation slides.
     """
-    features, labels, weights = [], [], []
-    for item in labelled:
-        use = (item.truth > 0) & ~np.isnan(item.values)
-        features.append(ring_features(item.values)[use])
-        labels.append(item.truth[use] == 2)
-        weights.append(np.full(int(use.sum()), 1 / max(1, int(use.sum()))))
-    x, y, w = np.concatenate(features), np.concatenate(labels), np.concatenate(weights)
+    weights, bias = fit_logistic([ring_features(item.values) for item in labelled], labelled)
+    return ContextRefinement(tuple(float(v) for v in weights), bias, 0.5)
+
+
+def fit_logistic(
+    features: Sequence[NDArray[np.float64]], labelled: Sequence[LabelledMap]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression on features of cells; each slide counts the same.
+
+    Parameters
+    ----------
+    features : sequence of ndarray, shape (rows, cols, n)
+        One a slide, finite where a cell is classified.
+    labelled : sequence of LabelledMap
+
+    Returns
+    -------
+    weights : ndarray of float64, shape (n,)
+    bias : float
+    """
+    use = [(item.truth > 0) & ~np.isnan(item.values) for item in labelled]
+    x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
+    y = np.concatenate([item.truth[u] == 2 for item, u in zip(labelled, use, strict=True)])
+    w = np.concatenate([np.full(int(u.sum()), 1 / max(1, int(u.sum()))) for u in use])
     signs, w = np.where(y, 1.0, -1.0), w / w.sum()
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -220,7 +237,7 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
     found = minimize(loss, start, jac=True, method="L-BFGS-B")
-    return ContextRefinement(tuple(float(v) for v in found.x[:-1]), float(found.x[-1]), 0.5)
+    return found.x[:-1], float(found.x[-1])
 
 
 def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
