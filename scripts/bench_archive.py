@@ -51,6 +51,8 @@ UNWATCHED = {
 WARM_ROUNDS = 2
 READ_LATENCY_SECONDS = 0.01
 """Of each tile on the simulated slow drive: a busy network drive answers in 1 to 20 ms."""
+DRIVE_BYTES_PER_SECOND = 50e6
+"""Of a file that is copied from it as a whole."""
 
 
 class Stopwatch:
@@ -113,11 +115,18 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
 
 
 def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
-    """Read from a drive that lets every tile wait: processes beyond the cores hide its latency."""
-    config = config_of(options, 1)
-    card, latency_ms = find_model(config.model), 1e3 * READ_LATENCY_SECONDS
-    for workers in (options.workers, 2 * options.workers, 4 * options.workers):
-        jobs = make_jobs(entries, folder / f"slow_{workers}", config)
+    """Read from a drive that lets every tile wait: what processes and a local cache save."""
+    card, latency_ms = find_model(config_of(options, 1).model), 1e3 * READ_LATENCY_SECONDS
+    for factor, cache in (
+        (1, None),
+        (2, None),
+        (4, None),
+        (1, folder / "cache"),
+        (2, folder / "cache"),
+    ):
+        workers = factor * options.workers
+        config = config_of(options, 1, local_cache=cache and str(cache))
+        jobs = make_jobs(entries, folder / f"slow_{workers}_{bool(cache)}", config)
         tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
         begun: list[float] = []
         ProcessFarm(workers).run(
@@ -127,7 +136,8 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
             lambda *_, begun=begun: begun.append(time.perf_counter()),
         )
         seconds = (time.perf_counter() - begun[0]) / len(tasks)
-        print(f"  {latency_ms:.0f} ms a tile, -j {workers}: {seconds:.2f} s a slide")
+        words = " and a local cache" if cache else ""
+        print(f"  {latency_ms:.0f} ms a tile, -j {workers}{words}: {seconds:.2f} s a slide")
 
 
 def bench_scaling(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
@@ -260,7 +270,10 @@ def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> fl
 
 
 def do_slowly(task: SlideTask, tell: Tell) -> SlideOutcome:
-    """Do a slide whose tiles come late."""
+    """Do a slide whose tiles come late, or that is copied at once."""
+    if task.job.config.execution.local_cache:
+        time.sleep(READ_LATENCY_SECONDS + task.job.source.stamp[0] / DRIVE_BYTES_PER_SECOND)
+        return do_task(ThreadExecutor(1), task, tell)
     tiff_tiles._PositionedFile.read = _late  # type: ignore[assignment,method-assign]
     return do_task(ThreadExecutor(1), task, tell)
 
@@ -277,8 +290,10 @@ def wait(seconds: float, _tell: Tell) -> None:
 def nothing(_task: SlideTask, _tell: Tell) -> None: ...
 
 
-def config_of(options: argparse.Namespace, workers: int, **more: Any) -> Config:
-    execution = {"workers": workers, "isolation": "processes"}
+def config_of(
+    options: argparse.Namespace, workers: int, local_cache: str | None = None, **more: Any
+) -> Config:
+    execution = {"workers": workers, "isolation": "processes", "local_cache": local_cache}
     return load_config(options.config, {"model": options.model, "execution": execution, **more})
 
 

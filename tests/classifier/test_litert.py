@@ -60,7 +60,12 @@ def test_no_patch_gives_no_probability(card: ModelCard, patches: RgbArray) -> No
 
 
 def test_outputs_that_do_not_fit_the_card_are_refused(card: ModelCard, patches: RgbArray) -> None:
-    wrong = LiteRTClassifier(replace(card, input_range=(-1e30, 1e30)), 1)
+    class Broken:
+        def run(self, patches: RgbArray) -> FloatArray:
+            return np.full((len(patches), 1), np.nan, np.float32)
+
+    wrong = LiteRTClassifier(card, 1)
+    wrong._idle[:] = [Broken()]  # type: ignore[list-item]
     with pytest.raises(ModelError, match="not finite"):
         wrong.predict(patches[:2])
 

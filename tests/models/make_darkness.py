@@ -11,16 +11,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from wsi_pipeline.learning.packaging import write_model_folder
+from wsi_pipeline.learning.packaging import write_card, write_networks
 
 inputs = keras.Input((50, 50, 3), name="patch")
 mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
 dense = keras.layers.Dense(1, activation="sigmoid", name="probability")
 network = keras.Model(inputs, dense(mean), name="darkness")
 dense.set_weights([np.full((3, 1), -20 / 3, np.float32), np.array([20 * 0.55], np.float32)])
-write_model_folder(
-    network,
-    Path(__file__).parent / "darkness",
+folder = Path(__file__).parent / "darkness"
+write_networks(network, folder)
+write_card(
+    folder,
     {
         "name": "darkness",
         "architecture": "mean intensity",

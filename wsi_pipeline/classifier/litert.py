@@ -37,7 +37,8 @@ class LiteRTClassifier:
     @property
     def device(self) -> str:
         """Where it runs."""
-        return f"CPU, LiteRT, {self._n_threads} threads"
+        precision = (self._card.record.get("litert") or {}).get("precision", "float32")
+        return f"CPU, LiteRT {precision}, {self._n_threads} threads"
 
     def predict(self, patches: RgbArray) -> FloatArray:
         """Return the calibrated probability of each patch, float32 (N,)."""

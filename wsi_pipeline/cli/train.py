@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "neighbors apart and is recorded as such")  # fmt: skip
     add("--patch-size-px", type=int, default=50)
     add("--spacing-um-px", type=float, default=8.0, help="µm/px of the patches")
+    add("--no-quantize", dest="quantize", action="store_false",
+        help="CPUs run float32 too, not eight-bit integers where these are as good")  # fmt: skip
     _add_network_arguments(parser.add_argument_group("network"))
     _add_training_arguments(parser.add_argument_group("training"))
 
@@ -125,6 +127,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         spacing_um_px=options.spacing_um_px,
         training=TrainingOptions(**chosen),
         teachers=options.teacher,
+        quantize=options.quantize,
     )
 
 

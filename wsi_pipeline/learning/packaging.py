@@ -17,25 +17,24 @@ from wsi_pipeline.stain import StainReference
 logger = logging.getLogger(__name__)
 
 
-def write_model_folder(
-    network: keras.Model,
-    folder: Path,
-    record: dict[str, Any],
-    stain_reference: StainReference | None = None,
-) -> ModelCard:
-    """Write the network for Keras and LiteRT, the stain reference and the card.
+def write_networks(network: keras.Model, folder: Path) -> Path:
+    """Write the network for Keras and, on the TensorFlow backend, for LiteRT.
+
+    A card that stood there is removed: it is written last, by `write_card`.
 
     Parameters
     ----------
     network : keras.Model
         Takes float32 patches, gives probabilities.
     folder : Path
-        Made where missing. The card is written last: a folder with a card is whole.
-    record : dict
-        The card without the checksums.
-    stain_reference : StainReference, optional
-        Stains of the training set.
+        Made where missing.
+
+    Returns
+    -------
+    Path
+        Of ``model.tflite``, which may be missing.
     """
+    litert = folder / "model.tflite"
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.json").unlink(missing_ok=True)
@@ -43,16 +42,33 @@ def write_model_folder(
             part = Path(scratch, "model.keras")
             network.save(part)
             part.replace(folder / "model.keras")
-            litert = _litert(network, Path(scratch))
-            if litert is None:
-                (folder / "model.tflite").unlink(missing_ok=True)
+            converted = _litert(network, Path(scratch))
+            if converted is None:
+                litert.unlink(missing_ok=True)
             else:
-                litert.replace(folder / "model.tflite")
+                converted.replace(litert)
+    return litert
+
+
+def write_card(
+    folder: Path, record: dict[str, Any], stain_reference: StainReference | None = None
+) -> ModelCard:
+    """Write the stain reference and, at last, the card: a folder with a card is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Of `write_networks`.
+    record : dict
+        The card without the checksums.
+    stain_reference : StainReference, optional
+        Stains of the training set.
+    """
     if stain_reference is not None:
         text = json.dumps(stain_reference.to_dict(), indent=2)
         write_atomic(folder / "stain_reference.json", text.encode())
     sums = {"sha256": sha256_of(folder / "model.keras")}
-    if litert is not None:
+    if (folder / "model.tflite").exists():
         sums["litert_sha256"] = sha256_of(folder / "model.tflite")
     write_atomic(folder / "model.json", json.dumps({**record, **sums}, indent=2).encode())
     return read_card(folder)

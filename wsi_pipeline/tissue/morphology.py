@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -12,8 +13,6 @@ from scipy import ndimage
 from wsi_pipeline.geometry import BoolMask
 
 Pixel = TypeVar("Pixel", bound=np.generic)
-
-_EIGHT_NEIGHBORS = np.ones((3, 3), dtype=bool)
 
 
 def close_gaps(mask: BoolMask, radius_um: float, um_px: tuple[float, float]) -> BoolMask:
@@ -93,7 +92,7 @@ def flood(
 
 def drop_small(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask without connected parts smaller than the area (8 neighbors)."""
-    labels, _ = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
+    labels = cc3d.connected_components(mask, connectivity=8)
     part = labels[mask]
     areas_um2 = np.bincount(part) * (um_px[0] * um_px[1])
     return _chosen(mask, (areas_um2 >= area_um2)[part])
@@ -104,7 +103,7 @@ def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]
 
     Background that touches the picture's edge is open ground, not a hole, however small.
     """
-    labels, n_holes = ndimage.label(~mask)
+    labels, n_holes = cc3d.connected_components(~mask, connectivity=4, return_N=True)
     inner = ~mask & (labels != labels[0, 0])  # leaves out most of the ground, at little cost
     hole = labels[inner]
     fill = np.bincount(hole, minlength=n_holes + 1) * (um_px[0] * um_px[1]) < area_um2
@@ -114,7 +113,7 @@ def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]
 
 def parts_touching(mask: BoolMask, seeds: BoolMask) -> BoolMask:
     """Return the connected parts of the mask that hold at least one seed (8 neighbors)."""
-    labels, n_parts = ndimage.label(mask, structure=_EIGHT_NEIGHBORS)
+    labels, n_parts = cc3d.connected_components(mask, connectivity=8, return_N=True)
     keep = np.zeros(n_parts + 1, dtype=bool)
     keep[labels[seeds & mask]] = True
     return _chosen(mask, keep[labels[mask]])
