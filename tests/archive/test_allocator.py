@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from wsi_pipeline.archive.allocator import SLIDES_BETWEEN_TIDYING, tidy_up
 
 REPEATED_PICTURE = """
 import resource, sys
@@ -33,3 +37,21 @@ def page_faults(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
 def test_a_worker_is_not_given_the_same_pages_anew_for_every_picture() -> None:
     assert page_faults("keep") < 100
+
+
+def test_what_lies_in_cycles_is_handed_back_after_some_slides() -> None:
+    class Figure:
+        def __init__(self) -> None:
+            self.canvas = self
+
+    gc.disable()
+    try:
+        figure = Figure()
+        left = weakref.ref(figure)
+        del figure
+        assert left() is not None
+        for _ in range(SLIDES_BETWEEN_TIDYING):
+            tidy_up()
+        assert left() is None
+    finally:
+        gc.enable()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline.archive.allocator import keep_memory
+from wsi_pipeline.archive.allocator import keep_memory, tidy_up
 from wsi_pipeline.archive.farm import Lost, Tell
 from wsi_pipeline.archive.local_copy import local_copy
 from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
@@ -76,6 +76,8 @@ def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
             return _do_locked(task, tell, executor)
     except SlideBusyError as error:
         return SlideOutcome({}, busy_owner=str(error))
+    finally:
+        tidy_up()
 
 
 def _clear(folder: Path) -> None:
