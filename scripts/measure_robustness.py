@@ -38,7 +38,7 @@ from wsi_pipeline.learning.layouts import read_dataset
 from wsi_pipeline.learning.slide_evaluation import compare_slides, pooled_predictions
 from wsi_pipeline.learning.splits import published_cases
 from wsi_pipeline.learning.truth import SlideTruth, find_truths
-from wsi_pipeline.planning import stain_reference
+from wsi_pipeline.slide_stain import stain_reference
 from wsi_pipeline.slides import open_slide
 from wsi_pipeline.stain import METHODS, StainReference, fit_with_fallback
 from wsi_pipeline.tissue import estimate_glass

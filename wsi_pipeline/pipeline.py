@@ -38,19 +38,17 @@ from wsi_pipeline.planning import (
     SlidePlan,
     SlideSource,
     Thumbnail,
-    fit_stain,
     overlay_um_px,
     pen_flags,
     plan_slide,
     read_thumbnail,
-    settle_reference,
-    stain_reference,
 )
 from wsi_pipeline.probability import ProbabilityMap, write_map
 from wsi_pipeline.probability.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.probability.coarse import estimates
 from wsi_pipeline.probability.files import storing
 from wsi_pipeline.regions import SlideTotals
+from wsi_pipeline.slide_stain import fit_stain, settle_reference, stain_reference
 from wsi_pipeline.stain import StainNormalizer
 from wsi_pipeline.tissue import QualityFlag
 

@@ -14,15 +14,10 @@ from tests.phantoms import Phantom
 from wsi_pipeline.classifier import find_model
 from wsi_pipeline.config import Config
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.planning import (
-    SlideSource,
-    plan_slide,
-    save_reference,
-    stain_reference,
-    user_mask,
-)
+from wsi_pipeline.planning import SlideSource, plan_slide, user_mask
 from wsi_pipeline.preview.samples import choose_shown, read_samples
 from wsi_pipeline.preview.slide import write_mask
+from wsi_pipeline.slide_stain import save_reference, stain_reference
 from wsi_pipeline.slides.synthetic import make_demo_slide
 
 Command = Callable[..., tuple[int, str]]

@@ -32,7 +32,7 @@ from wsi_pipeline.learning.slide_evaluation import (
 )
 from wsi_pipeline.learning.splits import published_cases
 from wsi_pipeline.learning.truth import SlideTruth, find_truths
-from wsi_pipeline.planning import stain_reference
+from wsi_pipeline.slide_stain import stain_reference
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.learning.datasets import IMAGE_SUFFIXES
 from wsi_pipeline.learning.scoring import operating_points
-from wsi_pipeline.planning import stain_reference
+from wsi_pipeline.slide_stain import stain_reference
 from wsi_pipeline.stain import StainHealth, fit_with_fallback
 
 SCALE_TOLERANCE: Final = 0.02
