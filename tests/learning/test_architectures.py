@@ -23,6 +23,7 @@ ARCHITECTURES = {
     "inception-resnet-v2": 75,
     "densenet201": 32,
     "mobilenet-v2": 32,
+    "mobilenet-v2-short": 32,
     "efficientnet-b0": 32,
 }
 """With the smallest input each takes."""

@@ -92,3 +92,22 @@ def test_a_network_that_was_not_converted_is_left_alone(
     found, record = quantize_where_as_good(tmp_path / "model.tflite", data, data, trained[1])
     assert record == {"precision": "float32"}
     assert found is trained[1]
+
+
+def test_the_first_layers_of_mobilenet_stay_in_float(data: PatchDataset, tmp_path: Path) -> None:
+    """They are known by names that Keras gives: in eight bits they cost 0.002 of the AUC."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.packaging import write_networks
+
+    network = build("mobilenet-v2-short", data.images.shape[1], input_px=32)
+    copy = tmp_path / "copy.tflite"
+    quantization.quantize(write_networks(network, tmp_path), data.images, copy)
+    kinds: dict[bool, set[type]] = {True: set(), False: set()}
+    for tensor in Interpreter(str(copy)).get_tensor_details():
+        if "_BN" in tensor["name"] and len(tensor["shape"]) == 4:
+            is_first = "Conv1" in tensor["name"] or "expanded_conv" in tensor["name"]
+            kinds[is_first].add(tensor["dtype"])
+    assert np.int8 in kinds[False]
+    assert kinds[True] == {np.float32}

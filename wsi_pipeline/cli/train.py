@@ -53,7 +53,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
     add("--architecture", metavar="NAME",
         help="compact-residual (default), compact-residual-small, baseline-cnn, vgg16, vgg19, "
         "resnet50, inception-v3, inception-resnet-v2, densenet201, mobilenet-v2, "
-        "efficientnet-b0")  # fmt: skip
+        "mobilenet-v2-short, efficientnet-b0")  # fmt: skip
     add("--weights", metavar="imagenet|FILE", help="default: from scratch")
     add("--input-px", type=int, help="side that ImageNet networks resize patches to")
     add("--head-epochs", type=int, help="epochs that train the last layer alone")
