@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve1d, gaussian_filter
 
 pytestmark = pytest.mark.tensorflow
 
@@ -112,6 +112,17 @@ def test_focus_scales_fine_detail_and_leaves_the_mean(
     inner = np.s_[:, 2:-2, 2:-2]
     assert np.diff(blurred, axis=1).std() < 0.9 * np.diff(tissue, axis=1).std()
     assert blurred[inner].mean() == pytest.approx(tissue[inner].mean(), abs=1.0)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_blur_is_the_binomial_mean_once_or_twice(
+    passes: int, augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    layer = augmentation.RandomFocus(share=1.0, blur=passes, sharpen=-passes, seed=0)
+    expected = tissue
+    for axis in (1, 2) * passes:
+        expected = convolve1d(expected, [0.25, 0.5, 0.25], axis, mode="mirror")
+    np.testing.assert_allclose(np.asarray(layer(tissue, training=True)), expected, atol=1e-3)
 
 
 def test_scaling_is_alike_along_both_axes_and_different_for_each_image(augmentation: Any) -> None:

@@ -148,15 +148,30 @@ def package(
 
     Temperature, thresholds and figures are of the network as CPUs will run it.
     """
-    validation, split = division.validation, division.split
+    validation = division.validation
     litert, served = write_networks(network, out), {"precision": "float32"}
     raw = predict(network, validation.images)
     if recipe.quantize:
         raw, served = quantize_where_as_good(litert, division.training, validation, raw)
     temperature = fit_temperature(validation.labels, raw)
-    probabilities = sigmoid(logit(raw) / np.float32(temperature))
-    threshold = metrics.best_threshold(validation.labels, probabilities)
     record = {
+        **_interface(recipe),
+        "temperature": round(temperature, 4),
+        **_judged(validation, sigmoid(logit(raw) / np.float32(temperature))),
+        "training_data": _data_record(division.training),
+        "split": asdict(division.split),
+        "training": _training_record(recipe, history),
+        "parameters": int(network.count_params()),
+        "litert": served,
+        "license": "Apache-2.0",
+        "notice": "Research use only. Not for diagnosis. Never for screening patients.",
+    }
+    return write_card(out, record, division.reference)
+
+
+def _interface(recipe: Recipe) -> dict[str, Any]:
+    """Return what the network takes and gives."""
+    return {
         "name": recipe.name,
         "architecture": recipe.training.architecture,
         "patch_size_px": recipe.patch_size_px,
@@ -165,40 +180,31 @@ def package(
         "input_range": [0, 255],
         "output": "probability",
         "stain": recipe.training.stain_normalization,
-        "threshold": round(threshold, 4),
-        "temperature": round(temperature, 4),
-        "operating_points": {
-            "balanced": round(threshold, 4),
-            "high_sensitivity": round(
-                metrics.threshold_of_sensitivity(
-                    validation.labels, probabilities, HIGH_SENSITIVITY
-                ),
-                4,
-            ),
-        },
-        "training_data": _data_record(division.training),
-        "split": {
-            "name": split.name,
-            "train": list(split.train),
-            "validation": list(split.validation),
-            "left_out": list(split.left_out),
-        },
-        "metrics": _metrics(validation, probabilities, threshold),
-        "training": {
-            **asdict(recipe.training),
-            "weights": Path(recipe.training.weights).name,  # where they lie is nobody's business
-            "command": _command(recipe),
-            "history": [{k: round(v, 5) for k, v in entry.items()} for entry in history],
-            "made": datetime.date.today().isoformat(),
-            "with": f"wsi_pipeline {wsi_pipeline.__version__}, Keras {keras.__version__}",
-            "machine": f"{platform.machine()}, {available_cores()} cores",
-        },
-        "parameters": int(network.count_params()),
-        "litert": served,
-        "license": "Apache-2.0",
-        "notice": "Research use only. Not for diagnosis. Never for screening patients.",
     }
-    return write_card(out, record, division.reference)
+
+
+def _judged(validation: PatchDataset, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the thresholds that the validation patches choose, and the scores on these."""
+    threshold = metrics.best_threshold(validation.labels, probabilities)
+    sensitive = metrics.threshold_of_sensitivity(validation.labels, probabilities, HIGH_SENSITIVITY)
+    points = {"balanced": round(threshold, 4), "high_sensitivity": round(sensitive, 4)}
+    return {
+        "threshold": points["balanced"],
+        "operating_points": points,
+        "metrics": _metrics(validation, probabilities, threshold),
+    }
+
+
+def _training_record(recipe: Recipe, history: list[dict[str, float]]) -> dict[str, Any]:
+    return {
+        **asdict(recipe.training),
+        "weights": Path(recipe.training.weights).name,  # where they lie is nobody's business
+        "command": _command(recipe),
+        "history": [{k: round(v, 5) for k, v in entry.items()} for entry in history],
+        "made": datetime.date.today().isoformat(),
+        "with": f"wsi_pipeline {wsi_pipeline.__version__}, Keras {keras.__version__}",
+        "machine": f"{platform.machine()}, {available_cores()} cores",
+    }
 
 
 def _command(recipe: Recipe) -> str:
