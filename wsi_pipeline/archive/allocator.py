@@ -43,8 +43,8 @@ def tidy_up() -> None:
     if next(_slides_done) % SLIDES_BETWEEN_TIDYING:
         return
     gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if (glibc := _glibc()) is not None:
+        glibc.malloc_trim(0)
 
 
 def give_memory_back() -> bool:
@@ -57,7 +57,12 @@ def give_memory_back() -> bool:
 
 
 def _set(options: Mapping[int, int]) -> bool:
-    if platform.libc_ver()[0] != "glibc":
+    glibc = _glibc()
+    if glibc is None:
         return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(option, value) for option, value in options.items())
+    return all(glibc.mallopt(option, value) for option, value in options.items())
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library where it is glibc."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

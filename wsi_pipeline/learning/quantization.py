@@ -26,11 +26,16 @@ N_CALIBRATION: Final = 1024
 """Training patches that show the range of each layer."""
 LARGEST_AUC_LOSS: Final = 0.001
 """On the validation patches, beyond which the network stays as it was."""
-IN_FLOAT: Final = ("INPUT", "OUTPUT", "MEAN", "CONCATENATION", "FULLY_CONNECTED", "LOGISTIC")
-"""The pooled features and the head cost no time, and 256 probabilities would be few."""
+ANYWHERE: Final = ".*"
 STEM: Final = ".*(stem|Conv1_|expanded_conv).*"
 """The first convolutions, by their names in our networks and in MobileNetV2: in eight bits they
 make two thirds of the difference, and five sixths, at little gain in time."""
+IN_FLOAT: Final = (
+    (ANYWHERE, ("INPUT", "OUTPUT", "MEAN", "CONCATENATION", "FULLY_CONNECTED", "LOGISTIC")),
+    (STEM, ("CONV_2D", "DEPTHWISE_CONV_2D")),
+)
+"""Places by a pattern, and operations there. The pooled features and the head cost no time, and 256
+probabilities would be few."""
 
 
 def quantize_where_as_good(
@@ -105,19 +110,18 @@ def quantize(litert: Path, patches: RgbArray, out: Path) -> None:
 
     recipe = RecipeManager()
     recipe.add_static_config(
-        regex=".*",
+        regex=ANYWHERE,
         operation_name=TFLOperationName.ALL_SUPPORTED,
         activation_num_bits=8,
         weight_num_bits=8,
     )
-    for place, name in [(".*", name) for name in IN_FLOAT] + [
-        (STEM, name) for name in ("CONV_2D", "DEPTHWISE_CONV_2D")
-    ]:
-        recipe.add_quantization_config(
-            regex=place,
-            operation_name=TFLOperationName[name],
-            algorithm_key=AlgorithmName.NO_QUANTIZE,
-        )
+    for place, operations in IN_FLOAT:
+        for name in operations:
+            recipe.add_quantization_config(
+                regex=place,
+                operation_name=TFLOperationName[name],
+                algorithm_key=AlgorithmName.NO_QUANTIZE,
+            )
     ((signature, ends),) = Interpreter(str(litert)).get_signature_list().items()
     batches = [
         {ends["inputs"][0]: patches[start : start + BATCH].astype(np.float32)}

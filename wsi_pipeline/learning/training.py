@@ -63,7 +63,7 @@ SAMPLINGS: Final = {
 
 
 N_JUDGING: Final = 3000
-"""Validation patches that judge an epoch, at most, as many of each patient as there are: a whole
+"""Validation patches that judge an epoch, about, with the same limit for each patient: a whole
 slide's thousand would outweigh the other patients, and all take a fifth of the time."""
 
 
@@ -113,9 +113,9 @@ def train(
         `seconds`.
     """
     work.mkdir(parents=True, exist_ok=True)
+    _check(options)
     per_patient = math.ceil(N_JUDGING / len(np.unique(validation.patients)))
     judging = validation.sample(per_patient, np.random.default_rng(0))
-    _check(options)
     trainer, history = _new_trainer(data, options), _history(work, options)
     if history:
         _restore(trainer, work, data, options, len(history))
