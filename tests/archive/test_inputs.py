@@ -69,7 +69,7 @@ def test_a_dicom_series_is_one_slide(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise SlideOpenError(f"{path} is damaged")
         return nullcontext(SimpleNamespace(info=SimpleNamespace(quickhash=series[path.name])))
 
-    monkeypatch.setattr("wsi_pipeline.archive.inputs.open_slide", open_fake)
+    monkeypatch.setattr("wsi_pipeline.archive.discovery.open_slide", open_fake)
     assert ids(tmp_path) == ["1", "3", "bad"]
 
 

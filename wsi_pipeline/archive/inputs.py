@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsi_pipeline.errors import ConfigError, SlideOpenError
+from wsi_pipeline.archive.discovery import slides_in_folder
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.slides import SLIDE_SUFFIXES, open_slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ def find_slides(inputs: Sequence[str | Path]) -> list[SlideEntry]:
     entries: list[SlideEntry] = []
     for item in map(Path, inputs):
         if item.is_dir():
-            entries.extend(_in_folder(item))
+            entries.extend(
+                SlideEntry(path.stem, path.absolute()) for path in slides_in_folder(item)
+            )
         elif item.suffix.lower() == ".csv" and item.is_file():
             entries.extend(read_slide_list(item))
         elif item.exists():
@@ -98,37 +100,6 @@ def _list_mpp(path: Path, line: int, row: dict[str, str], name: str) -> float | 
     if not 0.01 <= value <= 100:
         raise ConfigError(f"{path}, line {line}: {name} is {text!r}", "Give µm/px, e.g. 0.25")
     return value
-
-
-def _in_folder(folder: Path) -> list[SlideEntry]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SLIDE_SUFFIXES and path.is_file() and path.name[0] != "."
-    )
-    if not found:
-        raise ConfigError(
-            f"{folder} holds no slides", f"Looked for {', '.join(sorted(SLIDE_SUFFIXES))}"
-        )
-    return [SlideEntry(path.stem, path.absolute()) for path in _one_a_series(found)]
-
-
-def _one_a_series(paths: list[Path]) -> list[Path]:
-    """Keep one file of each DICOM series: any of them opens the whole slide."""
-    seen: set[tuple[Path, str]] = set()
-    kept = []
-    for path in paths:
-        if path.suffix.lower() == ".dcm":
-            try:
-                with open_slide(path) as reader:
-                    series = (path.parent, reader.info.quickhash)
-            except SlideOpenError:
-                series = (path.parent, path.name)  # fails, by name, when its turn comes
-            if series in seen:
-                continue
-            seen.add(series)
-        kept.append(path)
-    return kept
 
 
 def _once(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
