@@ -25,19 +25,19 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from wsi_pipeline.archive import SlideEntry, find_slides, make_jobs, run_slides
-from wsi_pipeline.archive.cluster import ClusterFarm
-from wsi_pipeline.archive.farm import Tell, tell_nobody
-from wsi_pipeline.archive.processes import ProcessFarm
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
 from wsi_pipeline.archive.states import put_in_queue, state_of
-from wsi_pipeline.archive.summary import Summary
-from wsi_pipeline.classifier import ModelCard, find_model
+from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
 from wsi_pipeline.config import Config, load_config
-from wsi_pipeline.execution import ThreadExecutor
+from wsi_pipeline.execution.backend import ClusterExecutor
+from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+from wsi_pipeline.execution.executor import SendProgress, discard_progress
+from wsi_pipeline.execution.processes import ProcessExecutor
 from wsi_pipeline.geometry import Box
-from wsi_pipeline.inference import ModelRequest, cut_patches
-from wsi_pipeline.pipeline import SlideJob
-from wsi_pipeline.planning import SlidePlan, kept_in, plan_slide
+from wsi_pipeline.pipeline.blocks import cut_patches
+from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
+from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.results.summary import Summary
 from wsi_pipeline.slides import read_canvas, tiff_tiles
 
 PARTS = ("speed", "floor", "slow", "scaling", "cluster", "overhead", "memory")
@@ -106,7 +106,9 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
         floor += bare_seconds(plan, card)
         shutil.rmtree(job.folder, ignore_errors=True)
         start = time.perf_counter()
-        do_task(ThreadExecutor(1), SlideTask(job, card, "bench", False, None), tell_nobody)
+        do_task(
+            ThreadBlockExecutor(1), SlideTask(job, card, "bench", False, None), discard_progress
+        )
         whole += time.perf_counter() - start
     print(
         f"  floor (decode + bare classification) {floor / len(entries):.3f} s a slide, "
@@ -129,10 +131,10 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
         jobs = make_jobs(entries, folder / f"slow_{workers}_{bool(cache)}", config)
         tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
         begun: list[float] = []
-        ProcessFarm(workers).run(
+        ProcessExecutor(workers).run(
             do_slowly,
             tasks,
-            tell_nobody,
+            discard_progress,
             lambda *_, begun=begun: begun.append(time.perf_counter()),
         )
         seconds = (time.perf_counter() - begun[0]) / len(tasks)
@@ -176,7 +178,7 @@ def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace
             Client(cluster) as client,
         ):
             start = time.perf_counter()
-            ClusterFarm(client).run(wait, latencies, tell_nobody, tell_nobody)
+            ClusterExecutor(client).run(wait, latencies, discard_progress, discard_progress)
             seconds = time.perf_counter() - start
         busy = sum(latencies) / n_workers
         print(
@@ -207,10 +209,10 @@ def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Na
     queued = time.perf_counter()
     summary = Summary(folder / "queue")
     tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
-    ProcessFarm(2).run(nothing, tasks[:2], tell_nobody, tell_nobody)
+    ProcessExecutor(2).run(nothing, tasks[:2], discard_progress, discard_progress)
     farmed = time.perf_counter()
-    ProcessFarm(2).run(
-        nothing, tasks, lambda task, _: summary.update(task.job.slide_id, {}), tell_nobody
+    ProcessExecutor(2).run(
+        nothing, tasks, lambda task, _: summary.update(task.job.slide_id, {}), discard_progress
     )
     done = time.perf_counter()
     for what, seconds in (("state and queue", queued - start), ("task and row", done - farmed)):
@@ -227,7 +229,7 @@ def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Name
     card, used = find_model(config.model), []
     for number in range(options.memory_slides):
         (job,) = make_jobs([entries[number % len(entries)]], folder / "memory", config)
-        do_task(ThreadExecutor(1), SlideTask(job, card, "bench", True, None), tell_nobody)
+        do_task(ThreadBlockExecutor(1), SlideTask(job, card, "bench", True, None), discard_progress)
         used.append(psutil.Process().memory_info().rss / 1e6)
     n_rounds = len(used) // len(entries)
     means = np.reshape(used[: n_rounds * len(entries)], (n_rounds, -1)).mean(1)
@@ -269,13 +271,13 @@ def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> fl
     return watch.last - watch.first
 
 
-def do_slowly(task: SlideTask, tell: Tell) -> SlideOutcome:
+def do_slowly(task: SlideTask, send_progress: SendProgress) -> SlideOutcome:
     """Do a slide whose tiles come late, or that is copied at once."""
     if task.job.config.execution.local_cache:
         time.sleep(READ_LATENCY_SECONDS + task.job.source.stamp[0] / DRIVE_BYTES_PER_SECOND)
-        return do_task(ThreadExecutor(1), task, tell)
+        return do_task(ThreadBlockExecutor(1), task, send_progress)
     tiff_tiles._PositionedFile.read = _late  # type: ignore[assignment,method-assign]
-    return do_task(ThreadExecutor(1), task, tell)
+    return do_task(ThreadBlockExecutor(1), task, send_progress)
 
 
 def _late(file: Any, offset: int, n_bytes: int) -> bytes:
@@ -283,11 +285,11 @@ def _late(file: Any, offset: int, n_bytes: int) -> bytes:
     return os.pread(file._descriptor, n_bytes, offset)
 
 
-def wait(seconds: float, _tell: Tell) -> None:
+def wait(seconds: float, _send_progress: SendProgress) -> None:
     time.sleep(seconds)
 
 
-def nothing(_task: SlideTask, _tell: Tell) -> None: ...
+def nothing(_task: SlideTask, _send_progress: SendProgress) -> None: ...
 
 
 def config_of(

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from wsi_pipeline import run_slide
-from wsi_pipeline.classifier import available_cores, find_model
+from wsi_pipeline.classifier import ModelRequest, available_cores, find_model
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, RgbArray
-from wsi_pipeline.inference import ModelRequest, cut_patches
-from wsi_pipeline.planning import SlidePlan, SlideSource, kept_in, plan_slide
-from wsi_pipeline.slides import read_canvas
+from wsi_pipeline.pipeline.blocks import cut_patches
+from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
+from wsi_pipeline.slides import SlideSource, read_canvas
 
 STAGES = {
     "tissue": "open, thumbnail, tissue mask",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsi_pipeline.slides.synthetic import make_demo_slide
+from wsi_pipeline.demo import make_demo_slide
 
 
 def main() -> None:

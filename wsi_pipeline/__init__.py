@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wsi_pipeline.demo import make_demo_slide
     from wsi_pipeline.errors import WsiPipelineError
-    from wsi_pipeline.pipeline import run_slide
-    from wsi_pipeline.probability import ProbabilityMap
+    from wsi_pipeline.maps import ProbabilityMap
+    from wsi_pipeline.pipeline.run import run_slide
     from wsi_pipeline.slides import open_slide
-    from wsi_pipeline.slides.synthetic import make_demo_slide
 
 __version__ = "0.1.0"
 
@@ -27,9 +27,9 @@ __all__ = ["ProbabilityMap", "WsiPipelineError", "make_demo_slide", "open_slide"
 _HOMES = {
     "ProbabilityMap": "wsi_pipeline.probability",
     "WsiPipelineError": "wsi_pipeline.errors",
-    "make_demo_slide": "wsi_pipeline.slides.synthetic",
+    "make_demo_slide": "wsi_pipeline.demo",
     "open_slide": "wsi_pipeline.slides",
-    "run_slide": "wsi_pipeline.pipeline",
+    "run_slide": "wsi_pipeline.pipeline.run",
 }
 
 

@@ -13,7 +13,7 @@ from tests.conftest import PhantomFactory
 from wsi_pipeline.archive import RunOutcome, find_slides, make_jobs, run_slides
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline import SlideJob
+from wsi_pipeline.pipeline.run import SlideJob
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
 

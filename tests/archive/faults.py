@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import wsi_pipeline.inference.blocks
-import wsi_pipeline.pipeline
+import wsi_pipeline.pipeline.blocks
+import wsi_pipeline.pipeline.run
 from wsi_pipeline.archive import slide_task
-from wsi_pipeline.archive.farm import Tell
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, load_classifier
 from wsi_pipeline.errors import ReadError
-from wsi_pipeline.execution import Executor
+from wsi_pipeline.execution.dask_tasks import BlockExecutor
+from wsi_pipeline.execution.executor import SendProgress
 
 STAGES = {
     "open": "plan_slide",
@@ -32,18 +32,18 @@ STAGES = {
 """The function of the pipeline that a stage calls."""
 
 
-def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
+def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgress) -> SlideOutcome:
     """Break what the slide's name says ("FAULT in STAGE") and do the slide."""
     fault, _, stage = task.job.slide_id.partition(" in ")
     name = STAGES.get(stage)
     if name is None:
-        return slide_task.do_task(executor, task, tell)
-    working = getattr(wsi_pipeline.pipeline, name)
-    setattr(wsi_pipeline.pipeline, name, lambda *a, **k: FAULTS[fault](task, working, a, k))
+        return slide_task.do_task(executor, task, send_progress)
+    working = getattr(wsi_pipeline.pipeline.run, name)
+    setattr(wsi_pipeline.pipeline.run, name, lambda *a, **k: FAULTS[fault](task, working, a, k))
     try:
-        return slide_task.do_task(executor, task, tell)
+        return slide_task.do_task(executor, task, send_progress)
     finally:
-        setattr(wsi_pipeline.pipeline, name, working)
+        setattr(wsi_pipeline.pipeline.run, name, working)
 
 
 Fault = Callable[[SlideTask, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -126,9 +126,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def work_of_test(task: str, tell: Tell) -> str:
-    """Do what a word says: the plainest work for a farm."""
-    tell(task)
+def work_of_test(task: str, send_progress: SendProgress) -> str:
+    """Do what a word says: the plainest work for an executor."""
+    send_progress(task)
     if task == "crash":
         _segfault()
     if task == "raise":
@@ -143,9 +143,9 @@ def work_of_test(task: str, tell: Tell) -> str:
 HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}
 HANGING_RUN = """
 import ctypes, sys, time
-import wsi_pipeline.inference.blocks
+import wsi_pipeline.pipeline.blocks
 from wsi_pipeline.cli.main import main
-wsi_pipeline.inference.blocks.read_canvas = lambda *_: {hang}
+wsi_pipeline.pipeline.blocks.read_canvas = lambda *_: {hang}
 sys.exit(main(sys.argv[1:]))
 """
 """A run in one process whose blocks hang: in Python, or in a decoder that lets nothing else run."""
@@ -175,5 +175,5 @@ def pretend_gpu(dask_worker: Any) -> int:
             raise RuntimeError("a reader loads the model")
         return PretendedGpu(load_classifier(card, device="cpu", **more))
 
-    setattr(wsi_pipeline.inference.blocks, "load_classifier", load)  # noqa: B010 - typed otherwise
+    setattr(wsi_pipeline.pipeline.blocks, "load_classifier", load)  # noqa: B010 - typed otherwise
     return os.getpid()

@@ -20,12 +20,12 @@ import pytest
 
 from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
-from wsi_pipeline.archive.cluster import ClusterFarm, opened_site
-from wsi_pipeline.archive.farm import Lost, SerialFarm, Tell
-from wsi_pipeline.archive.processes import ProcessFarm
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
-from wsi_pipeline.execution import ClusterExecutor
+from wsi_pipeline.execution.backend import ClusterExecutor, open_backend
+from wsi_pipeline.execution.dask_tasks import ClusterBlockExecutor
+from wsi_pipeline.execution.executor import Lost, SendProgress, SerialExecutor
+from wsi_pipeline.execution.processes import ProcessExecutor
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def test_fewer_slides_than_workers_share_them_block_by_block(
     assert archive.map_bytes() == maps
 
 
-def _whoami(task: int, tell: Tell) -> int:
+def _whoami(task: int, send_progress: SendProgress) -> int:
     return os.getpid()
 
 
@@ -122,11 +122,11 @@ def gpu_run(cluster: Any) -> dict[str, Any]:
 
 
 def test_workers_with_a_gpu_alone_do_whole_slides(cluster: Any) -> None:
-    with opened_site(load_config(None, gpu_run(cluster)), 8) as site:
-        assert isinstance(site.farm, ClusterFarm)
-        assert site.farm.placing() == {"resources": {"GPU": 1.0}}
+    with open_backend(load_config(None, gpu_run(cluster)), 8) as backend:
+        assert isinstance(backend.executor, ClusterExecutor)
+        assert backend.executor.worker_selector() == {"resources": {"GPU": 1.0}}
         results: dict[int, int | Lost] = {}
-        site.farm.run(_whoami, range(8), results.__setitem__, lambda *_: None)
+        backend.executor.run(_whoami, range(8), results.__setitem__, lambda *_: None)
         assert len(results) == 8
 
 
@@ -150,10 +150,10 @@ def test_readers_read_and_the_gpu_worker_classifies_for_them(
         pids = client.run(faults.pretend_gpu)
         gpu = next(a for a in pids if client.run(_resources, workers=[a])[a])
     (reader,) = set(pids) - {gpu}
-    with opened_site(load_config(None, gpu_run(mixed_cluster)), 8) as site:
-        told: dict[int, int | Lost] = {}
-        site.farm.run(_whoami, range(8), told.__setitem__, lambda *_: None)
-        assert set(told.values()) == {pids[reader]}, "slides go to readers"
+    with open_backend(load_config(None, gpu_run(mixed_cluster)), 8) as backend:
+        results: dict[int, int | Lost] = {}
+        backend.executor.run(_whoami, range(8), results.__setitem__, lambda *_: None)
+        assert set(results.values()) == {pids[reader]}, "slides go to readers"
     outcome = archive.run(**gpu_run(mixed_cluster))
     assert outcome.done == 4
     assert {archive.status(name)["device"] for name in "abcd"} == {f"GPU of process {pids[gpu]}"}
@@ -196,13 +196,15 @@ def test_what_cluster_workers_log_and_how_far_they_are_arrives(
 def test_a_block_that_hangs_is_given_up(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import Client
 
-    monkeypatch.setattr("wsi_pipeline.execution.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("wsi_pipeline.execution.dask_tasks.LOOK_SECONDS", 0.2)
     with Client(cluster.scheduler_address) as client:
-        hasty = ClusterExecutor(client, stall_seconds=1.0)
+        hasty = ClusterBlockExecutor(client, stall_seconds=1.0)
         with pytest.raises(WorkersLostError, match="finished nothing in 2 s"):
             hasty.run(faults.sleep_or_say, [600.0], print)
         said: list[float] = []
-        ClusterExecutor(client, stall_seconds=60.0).run(faults.sleep_or_say, [0.0], said.append)
+        ClusterBlockExecutor(client, stall_seconds=60.0).run(
+            faults.sleep_or_say, [0.0], said.append
+        )
         assert said == [0.0], "the worker has ended itself and come back"
 
 
@@ -237,7 +239,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_and_loses_nothing(
 
 
 def test_no_scheduler_is_said_with_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_pipeline.archive.cluster.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("wsi_pipeline.execution.backend.ANSWER_SECONDS", 0.5)
     config = load_config(None, {"execution": {"scheduler": "tcp://127.0.0.1:1"}})
     with pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:1.*dask worker"), _opened(config):
         pass
@@ -259,7 +261,7 @@ class FakeSlurm:
 
 
 def test_slurm_is_given_the_arguments_of_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wsi_pipeline.archive.cluster import _slurm_cluster
+    from wsi_pipeline.execution.backend import _slurm_cluster
 
     module = ModuleType("dask_jobqueue")
     module.SLURMCluster = FakeSlurm  # type: ignore[attr-defined]
@@ -279,24 +281,24 @@ def test_slurm_without_its_package_says_what_to_install(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("execution", "n_slides", "farm", "is_isolated", "threads"),
+    ("execution", "n_slides", "executor", "is_isolated", "threads"),
     [
-        ({"workers": 4}, 1, SerialFarm, False, 4),
-        ({"workers": 4}, 2, SerialFarm, False, 4),
-        ({"workers": 4}, 3, ProcessFarm, True, 1),
-        ({"workers": 8}, 4, ProcessFarm, True, 2),
-        ({"workers": 2}, 100, ProcessFarm, True, 1),
-        ({"workers": 2, "isolation": "threads"}, 100, SerialFarm, False, 2),
-        ({"workers": 2, "isolation": "processes"}, 1, ProcessFarm, True, 2),
+        ({"workers": 4}, 1, SerialExecutor, False, 4),
+        ({"workers": 4}, 2, SerialExecutor, False, 4),
+        ({"workers": 4}, 3, ProcessExecutor, True, 1),
+        ({"workers": 8}, 4, ProcessExecutor, True, 2),
+        ({"workers": 2}, 100, ProcessExecutor, True, 1),
+        ({"workers": 2, "isolation": "threads"}, 100, SerialExecutor, False, 2),
+        ({"workers": 2, "isolation": "processes"}, 1, ProcessExecutor, True, 2),
     ],
 )
 def test_few_slides_start_at_once_and_many_are_isolated(
-    execution: dict[str, Any], n_slides: int, farm: type, is_isolated: bool, threads: int
+    execution: dict[str, Any], n_slides: int, executor: type, is_isolated: bool, threads: int
 ) -> None:
-    with opened_site(load_config(None, {"execution": execution}), n_slides) as site:
-        assert type(site.farm) is farm
-        assert (site.is_isolated, site.threads) == (is_isolated, threads)
+    with open_backend(load_config(None, {"execution": execution}), n_slides) as backend:
+        assert type(backend.executor) is executor
+        assert (backend.is_isolated, backend.threads) == (is_isolated, threads)
 
 
 def _opened(config: Any) -> Any:
-    return opened_site(config, 5)
+    return open_backend(config, 5)

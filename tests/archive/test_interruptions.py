@@ -18,7 +18,7 @@ from tests.archive.conftest import MODEL, Archive, Diary
 from wsi_pipeline.archive.record import RunRecord
 from wsi_pipeline.classifier import find_model
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.pipeline import SlideJob
+from wsi_pipeline.pipeline.run import SlideJob
 
 SMALL_BLOCKS: dict[str, Any] = {"execution": {"block_px": 256}}
 
@@ -164,8 +164,8 @@ def test_what_a_power_cut_left_half_written_is_done_again(
 OTHER_RUN = """
 import sys, time
 from pathlib import Path
-from wsi_pipeline.archive.locks import slide_lock
-from wsi_pipeline.outputs import write_status
+from wsi_pipeline.execution.locks import slide_lock
+from wsi_pipeline.results.slide_files import write_status
 folder = Path(sys.argv[1])
 with slide_lock(folder):
     write_status(folder, {"state": "running", "stage": "classify"})

@@ -14,10 +14,10 @@ import pytest
 from tests.archive.conftest import Archive, Diary
 from wsi_pipeline.archive import RunOutcome, make_jobs
 from wsi_pipeline.archive.inputs import SlideEntry
-from wsi_pipeline.archive.locks import slide_lock
 from wsi_pipeline.errors import ConfigError, ModelError, StorageError
+from wsi_pipeline.execution.locks import slide_lock
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline import SlideJob
+from wsi_pipeline.pipeline.run import SlideJob
 
 
 def summary_of(archive: Archive) -> dict[str, dict[str, str]]:
@@ -289,7 +289,7 @@ def test_a_disk_that_fails_ends_the_run_and_loses_nothing(
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wsi_pipeline.pipeline.write_map", full)
+        patch.setattr("wsi_pipeline.pipeline.run.write_map", full)
         with pytest.raises(StorageError, match="full"):
             archive.run()
     assert archive.status("a")["state"] == "queued", "not its fault: it is not given up"

@@ -15,7 +15,8 @@ from wsi_pipeline.classifier.context import ring_features
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import Box
-from wsi_pipeline.learning.context import (
+from wsi_pipeline.learning.data.folds import OutOfFold
+from wsi_pipeline.learning.training.context import (
     LabelledMap,
     add_context,
     add_context_by_teachers,
@@ -23,7 +24,6 @@ from wsi_pipeline.learning.context import (
     fit_logistic,
     leave_one_out,
 )
-from wsi_pipeline.learning.folds import OutOfFold
 
 DARKNESS = Path(__file__).parents[1] / "models" / "darkness"
 IDENTITY = ContextRefinement((1.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.5)

@@ -12,7 +12,7 @@ from tests.phantoms import write_phantom
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.config import load_config
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline import run_slide
+from wsi_pipeline.pipeline.run import run_slide
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
 HOT_L0 = Box(1600, 800, 800, 800)

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.review.comparison import pooled
-from wsi_pipeline.review.references import match_outlines
+from wsi_pipeline.results.comparison import pooled
+from wsi_pipeline.results.references import match_outlines
 
 Command = Callable[..., tuple[int, str]]
 HOT = [(1600, 800), (2400, 800), (2400, 1600), (1600, 1600)]

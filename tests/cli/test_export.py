@@ -20,7 +20,7 @@ from PIL import Image
 from tests.phantoms import write_phantom
 from wsi_pipeline.config import load_config
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline import run_slide
+from wsi_pipeline.pipeline.run import run_slide
 
 Command = Callable[..., tuple[int, str]]
 MODEL = Path(__file__).parents[1] / "models" / "darkness"

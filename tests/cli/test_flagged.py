@@ -15,9 +15,10 @@ from wsi_pipeline.classifier import find_model
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.outputs import regions_of, shown_map
-from wsi_pipeline.planning import SlideSource, pen_flags, plan_slide
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.pipeline.plan import pen_flags, plan_slide
+from wsi_pipeline.results.slide_files import regions_of, shown_map
+from wsi_pipeline.slides import SlideSource
 from wsi_pipeline.tissue import QualityFlag
 
 Command = Callable[..., tuple[int, str]]

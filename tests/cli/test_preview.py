@@ -13,12 +13,13 @@ from PIL import Image
 from tests.phantoms import Phantom
 from wsi_pipeline.classifier import find_model
 from wsi_pipeline.config import Config
+from wsi_pipeline.demo import make_demo_slide
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.planning import SlideSource, plan_slide, user_mask
+from wsi_pipeline.pipeline.plan import plan_slide, user_mask
+from wsi_pipeline.pipeline.stain import save_reference, stain_reference
 from wsi_pipeline.preview.samples import choose_shown, read_samples
 from wsi_pipeline.preview.slide import write_mask
-from wsi_pipeline.slide_stain import save_reference, stain_reference
-from wsi_pipeline.slides.synthetic import make_demo_slide
+from wsi_pipeline.slides import SlideSource
 
 Command = Callable[..., tuple[int, str]]
 MakePhantom = Callable[..., Phantom]

@@ -96,7 +96,7 @@ def test_wrong_usage_is_2_with_words_and_nothing_is_touched(
     words: list[str],
     message: str,
 ) -> None:
-    monkeypatch.setattr("wsi_pipeline.archive.cluster.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("wsi_pipeline.execution.backend.ANSWER_SECONDS", 1)
     words = [str(slides) if word == "SLIDES" else word for word in words]
     model = [] if "--model" in words else ["--model", MODEL]
     assert main(["run", *words, *model, "-o", str(tmp_path / "out")]) == 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 
 MakeMap = Callable[..., ProbabilityMap]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.compare import Outline, Outlines, compare_outlines
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.regions import outline_cells
+from wsi_pipeline.maps.regions import outline_cells
 
 MPP = Mpp(1.0, 2.0)
 """A square of 1000 x 1000 px is 2 mm²."""

@@ -8,7 +8,7 @@ import pytest
 
 from wsi_pipeline.compare import compare_maps
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 
 MakeMap = Callable[..., ProbabilityMap]
 NAN = np.nan

@@ -1,4 +1,4 @@
-"""Reading what pathologists draw: every dialect at the same place, damage in words."""
+"""ReaderAgreement what pathologists draw: every dialect at the same place, damage in words."""
 
 import gzip
 import json
@@ -14,8 +14,8 @@ from PIL import Image
 from wsi_pipeline.compare import compare_outlines, outlines_of, read_outlines
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export import ExportSource, export_to
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.regions import find_regions
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import find_regions
 
 MakeMap = Callable[..., ProbabilityMap]
 NAN = np.nan

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.regions import Regions, find_regions
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions, find_regions
 
 
 @dataclass(frozen=True)

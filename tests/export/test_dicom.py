@@ -20,8 +20,8 @@ from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError, SlideError
 from wsi_pipeline.export.dicom import write_parametric_map, write_segmentation
 from wsi_pipeline.geometry import Box, Mpp, Size
-from wsi_pipeline.pipeline import run_slide
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.pipeline.run import run_slide
 
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")

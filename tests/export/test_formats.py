@@ -13,8 +13,8 @@ import shapely
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.export import FORMATS, ExportSource, export_to
 from wsi_pipeline.export.xml import write_aperio_xml
-from wsi_pipeline.probability import read_map
-from wsi_pipeline.regions import find_regions
+from wsi_pipeline.maps import read_map
+from wsi_pipeline.maps.regions import find_regions
 
 WITHOUT_SLIDE = [name for name in FORMATS if not name.startswith("dicom")]
 

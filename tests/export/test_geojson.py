@@ -12,7 +12,7 @@ import shapely
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export import write_geojson
-from wsi_pipeline.regions import find_regions
+from wsi_pipeline.maps.regions import find_regions
 
 
 def _written(phantom: Any, folder: Path) -> dict[str, Any]:

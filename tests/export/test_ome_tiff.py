@@ -17,7 +17,7 @@ from wsi_pipeline.export.ome_tiff import (
     write_rendering_tiff,
 )
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 

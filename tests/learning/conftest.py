@@ -12,7 +12,7 @@ from PIL import Image
 
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.geometry import FloatArray, RgbArray
-from wsi_pipeline.learning.datasets import PatchDataset
+from wsi_pipeline.learning.data.datasets import PatchDataset
 
 IDC_RGB = (110, 60, 140)
 OTHER_RGB = (225, 170, 200)

@@ -35,8 +35,8 @@ def test_each_architecture_trains_saves_loads_and_predicts_the_same(
 ) -> None:
     import keras
 
-    from wsi_pipeline.learning.options import TrainingOptions
-    from wsi_pipeline.learning.training import predict, train
+    from wsi_pipeline.learning.training.options import TrainingOptions
+    from wsi_pipeline.learning.training.trainer import predict, train
 
     keras.backend.clear_session()
     data = make_dataset("ab", 2)
@@ -59,7 +59,7 @@ def test_each_architecture_trains_saves_loads_and_predicts_the_same(
 
 
 def test_the_list_of_architectures_is_whole() -> None:
-    from wsi_pipeline.learning.architectures import architecture_names
+    from wsi_pipeline.learning.networks.architectures import architecture_names
 
     assert set(architecture_names()) == set(ARCHITECTURES)
 
@@ -68,7 +68,7 @@ def test_fine_tuning_forgets_the_statistics_of_other_pictures() -> None:
     """MobileNetV2 alone keeps 0.999 of them a step: one epoch here would not move them."""
     from keras import layers
 
-    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.networks.architectures import build
 
     norms = [
         x for x in build("mobilenet-v2", 32).layers if isinstance(x, layers.BatchNormalization)

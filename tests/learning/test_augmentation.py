@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tensorflow
 @pytest.fixture(scope="module")
 def augmentation() -> Any:
     """The module, imported once keras is wanted."""
-    from wsi_pipeline.learning import augmentation
+    from wsi_pipeline.learning.training import augmentation
 
     return augmentation
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.classifier import logit, sigmoid
-from wsi_pipeline.learning import metrics
-from wsi_pipeline.learning.calibration import fit_temperature
+from wsi_pipeline.learning.reports import metrics
+from wsi_pipeline.learning.training.calibration import fit_temperature
 
 
 @pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.learning.datasets import read_archive_folder
-from wsi_pipeline.learning.layouts import read_dataset
+from wsi_pipeline.learning.data.datasets import read_archive_folder
+from wsi_pipeline.learning.data.layouts import read_dataset
 
 WritePatch = Callable[..., Path]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import ConfigError, DatasetError
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.division import divide
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.data.division import divide
 
 MakeDataset = Callable[..., PatchDataset]
 

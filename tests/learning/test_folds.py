@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.folds import OutOfFold, patient_folds
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.data.folds import OutOfFold, patient_folds
 
 MakeDataset = Callable[..., PatchDataset]
 
@@ -81,10 +81,10 @@ def test_a_damaged_table_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_target_lies_between_label_and_teacher(make_dataset: MakeDataset) -> None:
     data = make_dataset("ab", 2)
     said = _said(data, np.full(len(data), np.log(3), np.float32))
-    targets = said.soften(data, 0.4, 1.0).targets
+    targets = said.distillation_targets(data, 0.4, 1.0).targets
     assert targets is not None
     np.testing.assert_allclose(targets, 0.6 * data.labels + 0.4 * 0.75, atol=1e-6)
-    softer = said.soften(data, 1.0, 2.0).targets
+    softer = said.distillation_targets(data, 1.0, 2.0).targets
     assert softer is not None
     np.testing.assert_allclose(softer, np.sqrt(3) / (1 + np.sqrt(3)), atol=1e-6)
 
@@ -92,13 +92,13 @@ def test_a_target_lies_between_label_and_teacher(make_dataset: MakeDataset) -> N
 def test_a_patch_without_a_teacher_keeps_its_label(make_dataset: MakeDataset) -> None:
     data = make_dataset("ab", 2)
     first = data.subset(np.arange(len(data)) < 1)
-    targets = _said(first, np.zeros(1, np.float32)).soften(data, 0.5, 1.0).targets
+    targets = _said(first, np.zeros(1, np.float32)).distillation_targets(data, 0.5, 1.0).targets
     assert targets is not None
     assert targets[0] == pytest.approx(0.25)
     np.testing.assert_array_equal(targets[1:], data.labels[1:])
     assert targets.dtype == np.float32
     np.testing.assert_array_equal(
-        _said(data, np.zeros(len(data), np.float32)).soften(data, 1.0, 1.0).subset(
+        _said(data, np.zeros(len(data), np.float32)).distillation_targets(data, 1.0, 1.0).subset(
             data.labels > 0
         ).targets,
         0.5,
@@ -111,7 +111,7 @@ def test_impossible_weights_and_temperatures_are_refused(
 ) -> None:
     data = make_dataset("ab", 2)
     with pytest.raises(DatasetError, match="cannot be used"):
-        _said(data, np.zeros(len(data), np.float32)).soften(data, weight, temperature)
+        _said(data, np.zeros(len(data), np.float32)).distillation_targets(data, weight, temperature)
 
 
 def test_teachers_of_another_data_set_are_refused(make_dataset: MakeDataset) -> None:
@@ -119,6 +119,6 @@ def test_teachers_of_another_data_set_are_refused(make_dataset: MakeDataset) -> 
     said = _said(replace(data, files=tuple("x" * (i + 1) for i in range(len(data)))),
                  np.zeros(len(data), np.float32))  # fmt: skip
     with pytest.raises(DatasetError, match="say nothing of the data set's files"):
-        said.soften(data, 0.5, 1.0)
+        said.distillation_targets(data, 0.5, 1.0)
     with pytest.raises(DatasetError, match="trained on 1 of the patients that validate"):
         said.require_unseen(["b", "z"])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsi_pipeline.learning import metrics
+from wsi_pipeline.learning.reports import metrics
 
 LABELS = [0, 0, 1, 1, 0, 1]
 SCORES = [0.1, 0.4, 0.35, 0.8, 0.4, 0.4]

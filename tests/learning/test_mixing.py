@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsi_pipeline.learning.mixing import Batch, cut_mix, mix_up, mixed
+from wsi_pipeline.learning.training.mixing import Batch, cut_mix, mix_up, mixed
 
 SIDE = 20
 

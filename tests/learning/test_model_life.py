@@ -106,9 +106,9 @@ def test_both_engines_say_the_same_whatever_comes_together(
 ) -> None:
     """The contract of a classifier, held by LiteRT and by Keras."""
     from wsi_pipeline.classifier import PatchClassifier, read_card
-    from wsi_pipeline.classifier.keras_model import KerasClassifier, load_keras_model
-    from wsi_pipeline.classifier.litert import LiteRTClassifier
-    from wsi_pipeline.learning.packaging import write_card, write_networks
+    from wsi_pipeline.classifier.engines.keras import KerasClassifier, load_keras_model
+    from wsi_pipeline.classifier.engines.litert import LiteRTClassifier
+    from wsi_pipeline.learning.networks.packaging import write_card, write_networks
 
     card = read_card(model_folder)
     assert card.record["litert"]["precision"] == "int8"

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from wsi_pipeline.errors import ConfigError, StainError
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.normalization import normalize_patches, stain_reference_of
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.data.normalization import normalize_patches, stain_reference_of
 
 HE_OD = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 

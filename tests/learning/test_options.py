@@ -6,7 +6,7 @@ import pytest
 
 from wsi_pipeline.cli import train as command
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.learning.options import TrainingOptions, as_arguments, read_options
+from wsi_pipeline.learning.training.options import TrainingOptions, as_arguments, read_options
 
 RECIPES = Path(__file__).parents[2] / "configs" / "training"
 
@@ -14,8 +14,8 @@ RECIPES = Path(__file__).parents[2] / "configs" / "training"
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_can_be_trained(path: Path) -> None:
-    from wsi_pipeline.learning.architectures import architecture_names
-    from wsi_pipeline.learning.training import _check
+    from wsi_pipeline.learning.networks.architectures import architecture_names
+    from wsi_pipeline.learning.training.trainer import _check
 
     options = TrainingOptions(**read_options(path))
     _check(options)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wsi_pipeline.learning import quantization
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.quantization import quantize_where_as_good
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.networks import quantization
+from wsi_pipeline.learning.networks.quantization import quantize_where_as_good
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -29,9 +29,9 @@ def data(make_dataset: Callable[..., PatchDataset]) -> PatchDataset:
 @pytest.fixture(scope="module")
 def trained(data: PatchDataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a converted network that has learned a little, and what it says of the patches."""
-    from wsi_pipeline.learning.options import TrainingOptions
-    from wsi_pipeline.learning.packaging import write_networks
-    from wsi_pipeline.learning.training import predict, train
+    from wsi_pipeline.learning.networks.packaging import write_networks
+    from wsi_pipeline.learning.training.options import TrainingOptions
+    from wsi_pipeline.learning.training.trainer import predict, train
 
     folder = tmp_path_factory.mktemp("trained")
     options = TrainingOptions(
@@ -98,8 +98,8 @@ def test_the_first_layers_of_mobilenet_stay_in_float(data: PatchDataset, tmp_pat
     """They are known by names that Keras gives: in eight bits they cost 0.002 of the AUC."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from wsi_pipeline.learning.architectures import build
-    from wsi_pipeline.learning.packaging import write_networks
+    from wsi_pipeline.learning.networks.architectures import build
+    from wsi_pipeline.learning.networks.packaging import write_networks
 
     network = build("mobilenet-v2-short", data.images.shape[1], input_px=32)
     copy = tmp_path / "copy.tflite"

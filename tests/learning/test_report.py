@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.model_card import model_card_text
-from wsi_pipeline.learning.report import Evaluation, _most_extreme, write_report
-from wsi_pipeline.learning.scoring import operating_points, predict_patches, scores_record
+from wsi_pipeline.classifier import operating_points
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.reports.model_card import model_card_text
+from wsi_pipeline.learning.reports.report import Evaluation, _most_extreme, write_report
+from wsi_pipeline.learning.reports.scoring import predict_patches, scores_record
 
 MakeDataset = Callable[..., PatchDataset]
 

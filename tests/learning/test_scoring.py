@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wsi_pipeline.classifier import operating_points
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.learning import metrics
-from wsi_pipeline.learning.datasets import PatchDataset
-from wsi_pipeline.learning.scoring import (
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.reports import metrics
+from wsi_pipeline.learning.reports.scoring import (
     choose_patients,
     leakage_notes,
-    operating_points,
     predict_patches,
     scores_record,
     write_metrics,

@@ -7,12 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsi_pipeline.classifier import operating_points
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.learning.report import Evaluation, write_report
-from wsi_pipeline.learning.scoring import operating_points, scores_record
-from wsi_pipeline.learning.slide_evaluation import (
+from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
+from wsi_pipeline.learning.reports.report import Evaluation, write_report
+from wsi_pipeline.learning.reports.scoring import scores_record
+from wsi_pipeline.learning.reports.slide_evaluation import (
     SlideComparison,
     compare,
     compare_slides,
@@ -21,8 +23,7 @@ from wsi_pipeline.learning.slide_evaluation import (
     slide_row,
     slides_record,
 )
-from wsi_pipeline.learning.truth import SlideTruth, find_truths
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 
 NAN = np.nan
 TRUTH = np.array([[2, 2, 1, 0], [1, 1, 1, 0], [1, 1, 2, 1]], np.uint8)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.learning.splits import Split, published_cases, published_split, random_split
+from wsi_pipeline.learning.data.splits import Split, published_cases, published_split, random_split
 
 
 @pytest.mark.parametrize(("side", "n"), [("train", 84), ("val", 29), ("test", 49)])

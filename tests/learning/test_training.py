@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import ConfigError, ModelError
-from wsi_pipeline.learning.datasets import PatchDataset
+from wsi_pipeline.learning.data.datasets import PatchDataset
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -20,7 +20,7 @@ SMALL = {"architecture": "baseline-cnn", "epochs": 3, "batch_size": 8}
 
 
 def _options(**changes: Any) -> Any:
-    from wsi_pipeline.learning.options import TrainingOptions
+    from wsi_pipeline.learning.training.options import TrainingOptions
 
     return TrainingOptions(**{**SMALL, **changes})
 
@@ -33,7 +33,7 @@ def _weights(model: Any) -> list[np.ndarray[Any, Any]]:
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     precision: str, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning import training
+    from wsi_pipeline.learning.training import trainer as training
 
     data, validation = make_dataset("abc"), make_dataset("d")
     options = _options(precision=precision)
@@ -63,8 +63,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
 def test_the_network_of_the_best_epoch_is_returned(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning import metrics
-    from wsi_pipeline.learning.training import predict, train
+    from wsi_pipeline.learning.reports import metrics
+    from wsi_pipeline.learning.training.trainer import predict, train
 
     validation = make_dataset("c")
     network, history = train(make_dataset("ab"), validation, _options(), tmp_path)
@@ -78,7 +78,7 @@ def test_what_was_trained_in_mixed_precision_is_kept_in_float32(
 ) -> None:
     import keras
 
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.training.trainer import train
 
     data = make_dataset("ab", 4)
     options = _options(precision="mixed_bfloat16", epochs=2, learning_rate=5e-3)
@@ -94,8 +94,8 @@ def test_what_was_trained_in_mixed_precision_is_kept_in_float32(
 
 
 def test_a_network_computes_alike_in_another_precision() -> None:
-    from wsi_pipeline.classifier.keras_model import in_precision
-    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.classifier.engines.keras import in_precision
+    from wsi_pipeline.learning.networks.architectures import build
 
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     network = build("vgg16", 32, input_px=32)  # has an operation that is no layer
@@ -110,7 +110,7 @@ def test_a_network_computes_alike_in_another_precision() -> None:
 def test_a_folder_of_another_training_is_not_continued(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.training.trainer import train
 
     data = make_dataset("ab", 4)
     train(data, data, _options(epochs=1), tmp_path)
@@ -119,7 +119,7 @@ def test_a_folder_of_another_training_is_not_continued(
 
 
 def test_early_stopping_counts_epochs_without_a_better_auc() -> None:
-    from wsi_pipeline.learning.training import _has_stalled
+    from wsi_pipeline.learning.training.trainer import _has_stalled
 
     def history(*aucs: float) -> list[dict[str, float]]:
         return [{"validation_auc": a, "validation_loss": 1.0} for a in aucs]
@@ -133,7 +133,7 @@ def test_early_stopping_counts_epochs_without_a_better_auc() -> None:
 def test_without_two_classes_in_validation_the_loss_decides(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.training.trainer import train
 
     data = make_dataset("ab", 4)
     one_class = data.subset(data.labels == 0)
@@ -143,7 +143,7 @@ def test_without_two_classes_in_validation_the_loss_decides(
 
 
 def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -> None:
-    from wsi_pipeline.learning.training import PatchBatches
+    from wsi_pipeline.learning.training.trainer import PatchBatches
 
     data = make_dataset("ab", 10)
     rare = data.subset((data.labels == 0) | (np.arange(len(data)) % 5 == 0))
@@ -156,7 +156,7 @@ def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -
 def test_sampling_by_patients_lets_a_whole_slide_outweigh_a_sample_less(
     make_dataset: MakeDataset,
 ) -> None:
-    from wsi_pipeline.learning.training import PatchBatches
+    from wsi_pipeline.learning.training.trainer import PatchBatches
 
     data = make_dataset("ab", 32)
     few = np.flatnonzero(data.patients == "b")[:4]
@@ -171,7 +171,7 @@ def test_sampling_by_patients_lets_a_whole_slide_outweigh_a_sample_less(
 
 
 def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -> None:
-    from wsi_pipeline.learning.training import PatchBatches
+    from wsi_pipeline.learning.training.trainer import PatchBatches
 
     _, labels, weights = PatchBatches(make_dataset(), _options(positive_weight=3.0), 0)[0]
     np.testing.assert_array_equal(weights, np.where(labels > 0, 3.0, 1.0))
@@ -193,7 +193,7 @@ def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -
 def test_impossible_options_name_what_there_is(
     changes: dict[str, Any], message: str, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.training.trainer import train
 
     with pytest.raises(ConfigError, match=message):
         train(make_dataset("ab", 2), make_dataset("c", 2), _options(**changes), tmp_path)
@@ -205,7 +205,7 @@ def test_impossible_options_name_what_there_is(
 def test_every_optimizer_and_loss_learns(
     optimizer: str, loss: str, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.training.trainer import train
 
     data = make_dataset("ab")
     options = _options(optimizer=optimizer, loss=loss, jpeg=False, stain=False, learning_rate=5e-3)
@@ -216,9 +216,9 @@ def test_every_optimizer_and_loss_learns(
 def test_the_head_trains_first_and_the_top_of_the_base_later(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    from wsi_pipeline.learning.architectures import build
-    from wsi_pipeline.learning.imagenet import freeze_base
-    from wsi_pipeline.learning.training import train
+    from wsi_pipeline.learning.networks.architectures import build
+    from wsi_pipeline.learning.networks.imagenet import freeze_base
+    from wsi_pipeline.learning.training.trainer import train
 
     network = build("mobilenet-v2", 32, input_px=32)
     freeze_base(network)
@@ -243,7 +243,7 @@ def test_the_head_trains_first_and_the_top_of_the_base_later(
 def _initial(options: Any) -> dict[str, Any]:
     import keras
 
-    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.networks.architectures import build
 
     keras.utils.set_random_seed(options.seed)
     return _by_layer(build(options.architecture, 32, input_px=options.input_px))
@@ -262,7 +262,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.networks.architectures import build
 
     other = tmp_path / "other.weights.h5"
     build("baseline-cnn", 16).save_weights(other)
@@ -277,7 +277,7 @@ def test_imagenet_weights_from_a_file_are_those_of_keras() -> None:
         pytest.skip("needs the weights in ../shared/data")
     import keras
 
-    from wsi_pipeline.learning.architectures import build
+    from wsi_pipeline.learning.networks.architectures import build
 
     ours = build("mobilenet-v2", 50, weights=str(weights))
     theirs = keras.applications.MobileNetV2(

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from wsi_pipeline.learning.packaging import write_card, write_networks
+from wsi_pipeline.learning.networks.packaging import write_card, write_networks
 
 inputs = keras.Input((50, 50, 3), name="patch")
 mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Size
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.render.blend import Blend, CellLookup, heatmap, overlay
 
 MakeMap = Callable[..., ProbabilityMap]

@@ -9,7 +9,7 @@ import shapely
 from PIL import Image
 
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.render.difference import (
     DifferenceAreas,
     Words,

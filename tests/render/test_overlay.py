@@ -13,8 +13,8 @@ from PIL import Image
 from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.geometry import Box, RgbArray, Size
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.regions import Regions, find_regions
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions, find_regions
 from wsi_pipeline.render.blend import Blend, CellLookup, overlay
 from wsi_pipeline.render.overlay import Caption, write_overlay
 from wsi_pipeline.render.scale import length_label, nice_length_mm

@@ -15,11 +15,11 @@ import pytest
 import tifffile
 
 from tests.phantoms import Phantom
+from wsi_pipeline.demo import make_demo_slide
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.slides import open_slide
 from wsi_pipeline.slides.openslide_reader import OpenSlideReader
-from wsi_pipeline.slides.synthetic import make_demo_slide
 from wsi_pipeline.slides.tiff_tiles import find_tiles
 
 APERIO = "Aperio Image Library v12\r\n{} [0,0 {}] ({}) |AppMag = 20|MPP = 0.5"

@@ -13,8 +13,8 @@ from PIL import Image
 from tests.stain.mixtures import H_AND_E, mix, unit
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.pipeline import run_slide
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.pipeline.run import run_slide
 from wsi_pipeline.stain import StainReference, fit_with_fallback
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"

@@ -15,7 +15,7 @@ from wsi_pipeline.cli.main import main
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.pipeline import run_slide
+from wsi_pipeline.pipeline.run import run_slide
 
 OTHER_LAB = ((0.60, 0.70, 0.39), (0.18, 0.82, 0.54))
 

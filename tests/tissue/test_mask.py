@@ -13,8 +13,8 @@ from skimage.draw import polygon
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ConfigError, TissueError
 from wsi_pipeline.geometry import BoolMask
-from wsi_pipeline.planning import find_tissue, read_thumbnail
-from wsi_pipeline.slides import open_slide, require_mpp
+from wsi_pipeline.pipeline.plan import find_tissue
+from wsi_pipeline.slides import open_slide, read_thumbnail, require_mpp
 from wsi_pipeline.tissue import (
     Artifacts,
     TissueMask,

@@ -18,9 +18,9 @@ from tests.phantoms import Phantom, write_phantom
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.export import write_geojson
 from wsi_pipeline.geometry import Box, FloatArray, Mpp, RgbArray, Size
-from wsi_pipeline.outputs import THUMBNAIL_NAME, write_status
-from wsi_pipeline.probability import ProbabilityMap, write_map
-from wsi_pipeline.regions import find_regions
+from wsi_pipeline.maps import ProbabilityMap, write_map
+from wsi_pipeline.maps.regions import find_regions
+from wsi_pipeline.results.slide_files import THUMBNAIL_NAME, write_status
 
 THRESHOLD = 0.5
 

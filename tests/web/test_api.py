@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.errors import IncompleteRunError, ModelError
-from wsi_pipeline.outputs import read_status, write_status
-from wsi_pipeline.probability import write_map
+from wsi_pipeline.maps import write_map
+from wsi_pipeline.results.slide_files import read_status, write_status
 from wsi_pipeline.tissue import QualityFlag
 from wsi_pipeline.web.app import create_app
 
@@ -213,8 +213,10 @@ def test_results_stay_readable_when_their_model_is_damaged(
     def damaged(name: str) -> None:
         raise ModelError(f"{name} is damaged")
 
-    monkeypatch.setattr("wsi_pipeline.web.desk.bundled_folders", lambda: {"darkness": own_run.out})
-    monkeypatch.setattr("wsi_pipeline.web.desk.find_model", damaged)
+    monkeypatch.setattr(
+        "wsi_pipeline.web.service.bundled_folders", lambda: {"darkness": own_run.out}
+    )
+    monkeypatch.setattr("wsi_pipeline.web.service.find_model", damaged)
     assert own_client.get("/api/slides/case 1").json()["operating_points"] == {}
 
 

@@ -96,7 +96,7 @@ def test_the_minimap_shows_the_whole_slide_above_the_map_and_a_click_goes_there(
 def test_full_screen_keeps_panel_and_slide_and_goes_back(page: Any) -> None:
     open_slide(page)
     page.click("[data-do=full]")
-    until(page, "document.fullscreenElement?.classList.contains('desk')")
+    until(page, "document.fullscreenElement?.classList.contains('service')")
     assert page.is_visible("#panel")
     page.keyboard.press("g")
     until(page, "!document.fullscreenElement")

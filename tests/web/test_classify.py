@@ -12,11 +12,11 @@ from PIL import Image
 
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.learning.single_images import classify_image
+from wsi_pipeline.pipeline.pictures import classify_image
 from wsi_pipeline.web import classify as classify_module
 from wsi_pipeline.web.app import create_app
 from wsi_pipeline.web.classify import MAX_PIXELS, decode, occlusion, prepare
-from wsi_pipeline.web.refusals import TooLargeError, UnusableError
+from wsi_pipeline.web.errors import TooLargeError, UnusableError
 
 Make = Callable[..., bytes]
 
@@ -157,7 +157,7 @@ def test_while_the_model_is_at_work_others_wait_and_are_told(
     client: Client, picture: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify_module, "WAIT_SECONDS", 0.01)
-    turn = client._app.state.desk.uploads._turn
+    turn = client._app.state.service.uploads._turn
     with turn:
         assert send(client, picture()).status_code == 429
     assert send(client, picture()).status_code == 200

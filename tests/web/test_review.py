@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from tests.web.serving import Client, Run
-from wsi_pipeline.archive import locks
+from wsi_pipeline.execution import locks
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.web.review import Change, drawn_item
 

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from tests.web.serving import Client
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.web import security
-from wsi_pipeline.web.refusals import ForbiddenError
+from wsi_pipeline.web.errors import ForbiddenError
 from wsi_pipeline.web.security import Access, check_host, check_origin, is_loopback
 
 TOKEN = "a-token-that-is-long"  # not a secret
@@ -45,10 +45,10 @@ def test_this_machines_own_names_are_good(host: str) -> None:
         {"origin": "null", "x-wsi-pipeline": "1"},
         {"origin": "http://[", "x-wsi-pipeline": "1"},
         {"origin": "http://127.0.0.1:9999", "x-wsi-pipeline": "1"},
-        {"sec-fetch-site": "cross-site", "x-wsi-pipeline": "1"},
-        {"sec-fetch-site": "same-site", "x-wsi-pipeline": "1"},
+        {"sec-fetch-backend": "cross-backend", "x-wsi-pipeline": "1"},
+        {"sec-fetch-backend": "same-backend", "x-wsi-pipeline": "1"},
         {"origin": "http://127.0.0.1:8000"},
-        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-backend": "same-origin"},
         {"cookie": "a=b"},
     ],
     ids=str,
@@ -65,7 +65,7 @@ def test_a_foreign_page_can_change_nothing(
 
 
 def test_our_own_page_and_plain_programs_may_ask() -> None:
-    own = {"host": "a:1", "origin": "http://a:1", "sec-fetch-site": "same-origin"}
+    own = {"host": "a:1", "origin": "http://a:1", "sec-fetch-backend": "same-origin"}
     check_origin(Headers({**own, "x-wsi-pipeline": "1"}))
     check_origin(Headers({"host": "a:1"}))
     with pytest.raises(ForbiddenError):
@@ -183,7 +183,7 @@ def test_a_defect_shows_no_stack_trace(client: Client, monkeypatch: pytest.Monke
     def broken(_self: object) -> None:
         raise RuntimeError("secret inner words")
 
-    monkeypatch.setattr("wsi_pipeline.web.desk.Desk.archive", broken)
+    monkeypatch.setattr("wsi_pipeline.web.service.ReviewService.archive", broken)
     answer = client.get("/api/archive")
     assert answer.status_code == 500
     assert "secret" not in answer.text

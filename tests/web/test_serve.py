@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from tests.web.serving import Run
-from wsi_pipeline.archive.allocator import give_memory_back
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.cli.serve import access_of, address_of, listen
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.execution.memory import give_memory_back
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_told(run: Run, capsys: pytest.CaptureFixture[st
 def test_memory_goes_back_to_the_system_where_that_can_be_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code = "from wsi_pipeline.archive.allocator import give_memory_back as g; print(g())"
+    code = "from wsi_pipeline.execution.memory import give_memory_back as g; print(g())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))

@@ -15,12 +15,12 @@ from PIL import Image
 from tests.phantoms import write_phantom
 from tests.web.serving import Run
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.outputs import write_status
+from wsi_pipeline.results.slide_files import write_status
 from wsi_pipeline.slides import Pyramid
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.catalog import Catalog
+from wsi_pipeline.web.errors import NotFoundError
 from wsi_pipeline.web.layers import grid_facts
-from wsi_pipeline.web.refusals import NotFoundError
 from wsi_pipeline.web.tiles import DeepZoom, TileServer, plan_zoom
 
 sides = st.integers(1, 400_000)

@@ -1,7 +1,6 @@
-"""Many slides: inputs, the run over them, its record and gallery."""
+"""Many slides: inputs, the run over them and its record."""
 
 from wsi_pipeline.archive.inputs import SlideEntry, find_slides
-from wsi_pipeline.archive.rendering import render_slides, slide_folders
 from wsi_pipeline.archive.runner import RunOutcome, Watcher, make_jobs, run_slides
 
 __all__ = [
@@ -10,7 +9,5 @@ __all__ = [
     "Watcher",
     "find_slides",
     "make_jobs",
-    "render_slides",
     "run_slides",
-    "slide_folders",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.pipeline import SlideJob
-from wsi_pipeline.planning import plan_slide
+from wsi_pipeline.pipeline.plan import plan_slide
+from wsi_pipeline.pipeline.run import SlideJob
 
 
 def describe(

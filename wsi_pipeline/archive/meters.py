@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Final
 
-from wsi_pipeline.classifier.device import has_nvidia_device
+from wsi_pipeline.classifier.engines.device import has_nvidia_device
 
 SAMPLE_SECONDS: Final = 5.0
 

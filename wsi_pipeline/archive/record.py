@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import wsi_pipeline
 from wsi_pipeline import NOTICE
-from wsi_pipeline.archive.locks import shared_files
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.probability.files import storing, write_atomic
+from wsi_pipeline.execution.locks import shared_files
+from wsi_pipeline.files import storing, write_atomic
 
 LIBRARIES: Final = (
     "numpy",

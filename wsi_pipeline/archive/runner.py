@@ -14,25 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from wsi_pipeline.archive.cluster import Site, opened_site
-from wsi_pipeline.archive.farm import Lost
 from wsi_pipeline.archive.inputs import SlideEntry
-from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
 from wsi_pipeline.archive.meters import GpuMeter, QueueMeter
-from wsi_pipeline.archive.parquet import check_parquet
 from wsi_pipeline.archive.record import RunRecord, metrics, outcome_of
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task, record_loss
 from wsi_pipeline.archive.states import SlideState, put_in_queue, state_of
-from wsi_pipeline.archive.summary import READING_THREADS, Summary
 from wsi_pipeline.classifier import ModelCard, find_model
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ConfigError, StorageError, WsiPipelineError
+from wsi_pipeline.execution.backend import Backend, open_backend
+from wsi_pipeline.execution.executor import Lost
+from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
+from wsi_pipeline.files import storing
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.outputs import read_status, write_status
-from wsi_pipeline.pipeline import SlideJob
-from wsi_pipeline.planning import SlideSource
-from wsi_pipeline.probability.files import storing
-from wsi_pipeline.tiling import TileGrid
+from wsi_pipeline.maps.grid import TileGrid
+from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.results.parquet import check_parquet
+from wsi_pipeline.results.slide_files import read_status, write_status
+from wsi_pipeline.results.summary import READING_THREADS, Summary
+from wsi_pipeline.slides import SlideSource
 
 logger = logging.getLogger(__name__)
 
@@ -130,34 +130,34 @@ def run_slides(
     card = find_model(config.model)
     _check_stride(config, card)
     to_do, before = _sort_out(jobs, card, overwrite=overwrite, retry_failed=retry_failed)
-    with opened_site(config, len(to_do)) as site:  # nothing is written before this
+    with open_backend(config, len(to_do)) as backend:  # nothing is written before this
         with storing(out):
             (out / "slides").mkdir(parents=True, exist_ok=True)
         record = RunRecord.start(out, config, card, [job.source.path for job in jobs])
         with ThreadPoolExecutor(READING_THREADS) as pool:
             list(pool.map(put_in_queue, to_do))
         gpu = GpuMeter()
-        ledger = _Ledger(Summary(out, parquet=config.parquet), watcher, len(to_do))
+        progress = RunProgress(Summary(out, parquet=config.parquet), watcher, len(to_do))
 
         def close(end: str) -> None:
-            ledger.put_back_unfinished()
-            record.finish(end, ledger.outcomes, {**ledger.metrics(), **gpu.figures()})
-            ledger.summary.close()
+            progress.put_back_unfinished()
+            record.finish(end, progress.outcomes, {**progress.metrics(), **gpu.figures()})
+            progress.summary.close()
 
         end = "interrupted"
         try:
-            watcher.run_started(record.run_id, len(to_do), site.words)
+            watcher.run_started(record.run_id, len(to_do), backend.words)
             for job in before:
-                ledger.skip(job)
-            tasks = _tasks(to_do, card, record.run_id, site, overwrite=overwrite)
-            _do_all(tasks, site, ledger, close)
-            end = "failed" if ledger.outcome().failed else "done"
+                progress.skip(job)
+            tasks = _tasks(to_do, card, record.run_id, backend, overwrite=overwrite)
+            _do_all(tasks, backend, progress, close)
+            end = "failed" if progress.outcome().failed else "done"
         finally:
             close(end)
-    return ledger.outcome()
+    return progress.outcome()
 
 
-class _Ledger:
+class RunProgress:
     """What has become of the slides so far; tells whoever watches."""
 
     def __init__(self, summary: Summary, watcher: Watcher, n_to_do: int) -> None:
@@ -175,7 +175,7 @@ class _Ledger:
         seconds = time.monotonic() - self._start
         return {**metrics(self.done_now, seconds), "queue": self._queue.figures()}
 
-    def told(self, task: SlideTask, message: tuple[int, int]) -> None:
+    def on_progress(self, task: SlideTask, message: tuple[int, int]) -> None:
         """Take in that a slide has begun, or how far it is."""
         if task.job.slide_id not in self._under_way:
             self._under_way[task.job.slide_id] = task
@@ -245,34 +245,36 @@ def _check_stride(config: Config, card: ModelCard) -> None:
 
 
 def _tasks(
-    jobs: list[SlideJob], card: ModelCard, run_id: str, site: Site, *, overwrite: bool
+    jobs: list[SlideJob], card: ModelCard, run_id: str, backend: Backend, *, overwrite: bool
 ) -> list[SlideTask]:
     """Return the tasks, the largest files first, so that no long slide is left for the end."""
     tasks = [
-        SlideTask(_with_threads(job, site.threads), card, run_id, overwrite, site.stall_seconds)
+        SlideTask(
+            _with_threads(job, backend.threads), card, run_id, overwrite, backend.stall_seconds
+        )
         for job in jobs
     ]
-    return sorted(tasks, key=lambda task: -_size(task.job)) if site.is_isolated else tasks
+    return sorted(tasks, key=lambda task: -_size(task.job)) if backend.is_isolated else tasks
 
 
 def _do_all(
-    tasks: list[SlideTask], site: Site, ledger: _Ledger, close: Callable[[str], None]
+    tasks: list[SlideTask], backend: Backend, progress: RunProgress, close: Callable[[str], None]
 ) -> None:
     """Do the tasks; in the end wait for those that another run has, and do what it leaves."""
-    work = partial(do_task, site.executor)
+    work = partial(do_task, backend.block_executor)
 
     def report(task: SlideTask, result: SlideOutcome | Lost) -> None:
-        ledger.report(task, result)
+        progress.report(task, result)
         if isinstance(result, Lost) and result.still_here:
             _leave(close)
 
     while tasks:
-        site.farm.run(work, tasks, report, ledger.told)
+        backend.executor.run(work, tasks, report, progress.on_progress)
         tasks = []
-        while ledger.busy and not tasks:
+        while progress.busy and not tasks:
             time.sleep(BUSY_SECONDS)
-            tasks = [task for task in ledger.busy if _is_free(task.job)]
-            ledger.busy = [task for task in ledger.busy if task not in tasks]
+            tasks = [task for task in progress.busy if _is_free(task.job)]
+            progress.busy = [task for task in progress.busy if task not in tasks]
 
 
 def _leave(close: Callable[[str], None]) -> None:

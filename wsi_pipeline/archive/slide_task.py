@@ -1,4 +1,4 @@
-"""One slide as a task of a farm: locked, watched over, and its failure turned into its record."""
+"""One slide as a task: locked, watched over, and its failure turned into its record."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline.archive.allocator import keep_memory, tidy_up
-from wsi_pipeline.archive.farm import Lost, Tell
 from wsi_pipeline.archive.local_copy import local_copy
-from wsi_pipeline.archive.locks import SlideBusyError, slide_lock
 from wsi_pipeline.archive.states import (
     MEMORY_ADVICE,
-    circumstances,
     crashed_before,
+    failure_fingerprint,
     is_finished,
     lost_status,
     note_stage,
 )
-from wsi_pipeline.archive.watchdog import forget_last_words, last_words, note_where_it_hangs
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
-from wsi_pipeline.execution import Executor
-from wsi_pipeline.outputs import failed_status, read_status, write_status
-from wsi_pipeline.pipeline import SlideJob, StageClock, do_slide
-from wsi_pipeline.planning import forget_readers
-from wsi_pipeline.probability.files import storing
+from wsi_pipeline.execution.crash_dumps import crash_dump, note_where_it_hangs, remove_crash_dump
+from wsi_pipeline.execution.dask_tasks import BlockExecutor
+from wsi_pipeline.execution.executor import Lost, SendProgress
+from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
+from wsi_pipeline.execution.memory import keep_memory, trim_memory
+from wsi_pipeline.files import storing
+from wsi_pipeline.pipeline.run import SlideJob, StageClock, do_slide
+from wsi_pipeline.results.slide_files import failed_status, read_status, write_status
+from wsi_pipeline.slides import forget_readers
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class SlideOutcome:
     """Who does it right now, where that is not us."""
 
 
-def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
+def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgress) -> SlideOutcome:
     """Do a slide unless it is finished or somebody else does it.
 
     Raises
@@ -73,11 +73,11 @@ def do_task(executor: Executor, task: SlideTask, tell: Tell) -> SlideOutcome:
     keep_memory()
     try:
         with slide_lock(task.job.folder):
-            return _do_locked(task, tell, executor)
+            return _do_locked(task, send_progress, executor)
     except SlideBusyError as error:
         return SlideOutcome({}, busy_owner=str(error))
     finally:
-        tidy_up()
+        trim_memory()
 
 
 def _clear(folder: Path) -> None:
@@ -106,11 +106,13 @@ def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
 def _record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
     status = lost_status(task.job, task.card, lost)
     write_status(task.job.folder, status)
-    forget_last_words(task.job.folder)
+    remove_crash_dump(task.job.folder)
     return SlideOutcome(status)
 
 
-def _do_locked(task: SlideTask, tell: Tell, executor: Executor) -> SlideOutcome:
+def _do_locked(
+    task: SlideTask, send_progress: SendProgress, executor: BlockExecutor
+) -> SlideOutcome:
     job = task.job
     if not task.overwrite and is_finished(job, task.card):  # by another run, a moment ago
         return SlideOutcome(read_status(job.folder), skipped=True)
@@ -120,43 +122,43 @@ def _do_locked(task: SlideTask, tell: Tell, executor: Executor) -> SlideOutcome:
     if task.overwrite:
         with storing(job.folder):
             _clear(job.folder)
-    tell((0, 0))  # it begins
+    send_progress((0, 0))  # it begins
     facts = {"run_id": task.run_id, "attempt": attempt}
     watched = (
         nullcontext(_nothing)
         if task.stall_seconds is None
-        else last_words(job.folder, task.stall_seconds)
+        else crash_dump(job.folder, task.stall_seconds)
     )
-    return SlideOutcome(_do_watched(task, tell, executor, facts, watched))
+    return SlideOutcome(_do_watched(task, send_progress, executor, facts, watched))
 
 
 def _do_watched(
     task: SlideTask,
-    tell: Tell,
-    executor: Executor,
+    send_progress: SendProgress,
+    executor: BlockExecutor,
     facts: dict[str, Any],
     watched: AbstractContextManager[Callable[[], None]],
 ) -> dict[str, Any]:
     """Do the slide; turn what goes wrong with it into its record."""
     job, card = task.job, task.card
     running = {"state": "running", "slide": str(job.source.path), **facts}
-    before, read_before = circumstances(job, card), _bytes_read()
+    before, read_before = failure_fingerprint(job, card), _bytes_read()
     with watched as alive:
 
         def entered(stage: str) -> None:
             alive()
-            tell((0, 0))
+            send_progress((0, 0))
             note_stage(job, running, stage)
 
         def progress(done: int, n_patches: int) -> None:
             alive()
-            tell((done, n_patches))
+            send_progress((done, n_patches))
 
         clock = StageClock(entered=entered)
         try:
-            with _near(job, clock, lambda: progress(0, 0)) as near:
+            with _with_local_copy(job, clock, lambda: progress(0, 0)) as local_job:
                 result = do_slide(
-                    near, card, executor, progress=progress, clock=clock, run_facts=facts
+                    local_job, card, executor, progress=progress, clock=clock, run_facts=facts
                 )
         except StorageError:
             raise
@@ -168,7 +170,7 @@ def _do_watched(
                 "slide": str(job.source.path),
                 **facts,
                 **failed_status(known, clock.current, clock.seconds),
-                "circumstances": _lasting(before, circumstances(job, card)),
+                "failure_fingerprint": _lasting(before, failure_fingerprint(job, card)),
             }
             write_status(job.folder, status)
             return status
@@ -180,7 +182,9 @@ def _do_watched(
 
 
 @contextmanager
-def _near(job: SlideJob, clock: StageClock, alive: Callable[[], None]) -> Iterator[SlideJob]:
+def _with_local_copy(
+    job: SlideJob, clock: StageClock, alive: Callable[[], None]
+) -> Iterator[SlideJob]:
     """Yield the job, its slide on a fast drive where the configuration names one."""
     cache, source = job.config.execution.local_cache, job.source
     if cache is None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import wsi_pipeline
-from wsi_pipeline.archive.farm import Lost
-from wsi_pipeline.archive.watchdog import STALLED, read_last_words
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.outputs import MAP_NAME, STATUS_NAME, read_status, write_status
-from wsi_pipeline.pipeline import SlideJob
-from wsi_pipeline.probability.files import storing
+from wsi_pipeline.execution.crash_dumps import STALLED, read_crash_dump
+from wsi_pipeline.execution.executor import Lost
+from wsi_pipeline.files import storing
+from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.results.slide_files import MAP_NAME, STATUS_NAME, read_status, write_status
 
 CRASH_ADVICE: Final = (
     "The file is damaged or its decoder has a defect: copy or convert it, then run with "
@@ -46,12 +46,14 @@ def state_of(job: SlideJob, card: ModelCard) -> SlideState:
     """Return what has to be done about a slide.
 
     A slide that was done with another model, other settings of the map or another file is done
-    again, and so is one that failed under other circumstances: another file, another version.
+    again, and so is one that failed under other failure_fingerprint: another file, another version.
     """
     if is_finished(job, card):
         return SlideState.FINISHED
     status = read_status(job.folder)
-    if status.get("state") == "failed" and status.get("circumstances") == circumstances(job, card):
+    if status.get("state") == "failed" and status.get("failure_fingerprint") == failure_fingerprint(
+        job, card
+    ):
         return SlideState.GIVEN_UP
     return SlideState.TO_DO
 
@@ -69,7 +71,7 @@ def is_finished(job: SlideJob, card: ModelCard) -> bool:
     return job.config.outputs == "map" or status["state"] == "empty" or "thumbnail" in status
 
 
-def circumstances(job: SlideJob, card: ModelCard) -> dict[str, Any]:
+def failure_fingerprint(job: SlideJob, card: ModelCard) -> dict[str, Any]:
     """Return what a failure depends on, nothing where the file is out of reach.
 
     A slide that failed because its drive was away is therefore done by the next run.
@@ -109,7 +111,7 @@ def note_stage(job: SlideJob, running: dict[str, Any], stage: str) -> None:
 
 def lost_status(job: SlideJob, card: ModelCard, lost: Lost) -> dict[str, Any]:
     """Return the record of a slide whose process died under it, from what it left behind."""
-    status, words = read_status(job.folder), read_last_words(job.folder)
+    status, words = read_status(job.folder), read_crash_dump(job.folder)
     advice = CRASH_ADVICE
     if STALLED in words:
         problem = f"nothing was finished in {job.config.execution.stall_seconds:g} s"
@@ -130,7 +132,7 @@ def lost_status(job: SlideJob, card: ModelCard, lost: Lost) -> dict[str, Any]:
         "advice": advice,
         "traceback": words,
         "seconds": {},
-        "circumstances": circumstances(job, card),
+        "failure_fingerprint": failure_fingerprint(job, card),
     }
 
 
@@ -162,4 +164,4 @@ def _is_same_file(job: SlideJob, status: dict[str, Any]) -> bool:
 
 def crashed_before(folder: Path) -> bool:
     """Return whether a process of an earlier run died over the slide and nobody has recorded it."""
-    return read_status(folder).get("state") == "running" and bool(read_last_words(folder))
+    return read_status(folder).get("state") == "running" and bool(read_crash_dump(folder))

@@ -243,3 +243,11 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, remembered while size and time stay."""
     stat = path.stat()
     return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+def operating_points(card: ModelCard) -> dict[str, float]:
+    """Return the thresholds of the card by name; "balanced" is always there."""
+    stated = card.record.get("operating_points") or {}
+    points = {"balanced": card.threshold}
+    points.update({str(name): float(value) for name, value in stated.items()})
+    return points

@@ -8,7 +8,7 @@ import os
 
 from wsi_pipeline.classifier.card import ModelCard
 from wsi_pipeline.classifier.classifier import PatchClassifier
-from wsi_pipeline.classifier.device import gpu_name, has_nvidia_device
+from wsi_pipeline.classifier.engines.device import gpu_name, has_nvidia_device
 from wsi_pipeline.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def load_classifier(
             "a GPU is in this machine but the Keras backend does not see it: using the CPU"
         )
     if card.litert_path is not None and importlib.util.find_spec("ai_edge_litert"):
-        from wsi_pipeline.classifier.litert import LiteRTClassifier
+        from wsi_pipeline.classifier.engines.litert import LiteRTClassifier
 
         return LiteRTClassifier(card, n_threads or available_cores())
     return _keras(card, batch_size or CPU_BATCH, "CPU", mixed_precision=False)
@@ -72,7 +72,7 @@ def _keras(
     card: ModelCard, batch_size: int, device: str, *, mixed_precision: bool
 ) -> PatchClassifier:
     _quiet_tensorflow()
-    from wsi_pipeline.classifier.keras_model import KerasClassifier
+    from wsi_pipeline.classifier.engines.keras import KerasClassifier
 
     return KerasClassifier(
         card, batch_size=batch_size, device=device, mixed_precision=mixed_precision

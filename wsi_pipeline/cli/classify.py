@@ -27,13 +27,13 @@ def execute(options: argparse.Namespace) -> int:
     """Classify the pictures; one that cannot be used is named and the rest done."""
     from wsi_pipeline.classifier import find_model, load_classifier
     from wsi_pipeline.errors import ConfigError
-    from wsi_pipeline.learning.single_images import (
+    from wsi_pipeline.files import write_atomic
+    from wsi_pipeline.pipeline.pictures import (
         ImageCall,
         calls_table,
         classify_image,
         find_images,
     )
-    from wsi_pipeline.probability.files import write_atomic
 
     if options.mpp is not None and not options.mpp > 0:
         raise ConfigError(f"--mpp is {options.mpp:g}", "µm/px is a positive number, such as 0.5")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.review.comparing import compare_run
-from wsi_pipeline.review.comparison import Comparison
-from wsi_pipeline.review.references import is_run
+from wsi_pipeline.results.comparing import compare_run
+from wsi_pipeline.results.comparison import Comparison
+from wsi_pipeline.results.references import is_run
 
 EPILOG = """\
 REFERENCE is one of

@@ -98,7 +98,7 @@ def _writing() -> Iterator[Finding]:
 
 
 def _frameworks() -> Iterator[Finding]:
-    from wsi_pipeline.classifier.device import gpu_name, has_nvidia_device
+    from wsi_pipeline.classifier.engines.device import gpu_name, has_nvidia_device
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keras = importlib.import_module("keras")

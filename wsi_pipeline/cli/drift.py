@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write drift.csv and drift.png."""
-    from wsi_pipeline.archive.drift import write_drift
+    from wsi_pipeline.results.drift import write_drift
 
     folder = options.folder or options.out / "drift"
     for row in write_drift(options.out, folder):

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Evaluate, write the report and say the main figures."""
     from wsi_pipeline.classifier import find_model
-    from wsi_pipeline.learning.evaluation import evaluate_patches, evaluate_slides
-    from wsi_pipeline.learning.report import write_report
+    from wsi_pipeline.learning.reports.evaluation import evaluate_patches, evaluate_slides
+    from wsi_pipeline.learning.reports.report import write_report
 
     card = find_model(options.model)
     common = {"tta": options.tta, "date": datetime.date.today().isoformat()}

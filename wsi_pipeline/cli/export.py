@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.review.exporting import (
+from wsi_pipeline.results.exporting import (
     FORMAT_NAMES,
     Exported,
     export_slides,

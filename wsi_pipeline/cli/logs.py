@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import Any
 
-from wsi_pipeline.pipeline import SlideJob
+from wsi_pipeline.pipeline.run import SlideJob
 
 logger = logging.getLogger(__name__)
 

@@ -38,9 +38,9 @@ def execute(options: argparse.Namespace) -> int:
     """Write the page and say what it found."""
     config = config_of(options)
     from wsi_pipeline.classifier import find_model
-    from wsi_pipeline.planning import SlideSource
+    from wsi_pipeline.pipeline.stain import save_reference, stain_reference
     from wsi_pipeline.preview.slide import preview_slide
-    from wsi_pipeline.slide_stain import save_reference, stain_reference
+    from wsi_pipeline.slides import SlideSource
 
     card = find_model(config.model)
     wanted = config.stain.reference

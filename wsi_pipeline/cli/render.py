@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Render every finished slide of the folder."""
     config = config_of(options)
-    from wsi_pipeline.archive import render_slides
+    from wsi_pipeline.results.rendering import render_slides
 
     n_failed = 0
     for slide_id, result in render_slides(options.out, config):

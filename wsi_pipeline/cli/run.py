@@ -14,7 +14,7 @@ from wsi_pipeline.config import Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.classifier import ModelCard
-    from wsi_pipeline.pipeline import SlideJob
+    from wsi_pipeline.pipeline.run import SlideJob
 
 
 STAIN_METHODS = ("none", "reinhard", "macenko", "vahadane", "histogram")
@@ -82,7 +82,7 @@ def execute(options: argparse.Namespace) -> int:
     from wsi_pipeline.archive import find_slides, make_jobs, run_slides
     from wsi_pipeline.classifier import find_model
     from wsi_pipeline.cli.logs import TerminalWatcher
-    from wsi_pipeline.slide_stain import settle_reference
+    from wsi_pipeline.pipeline.stain import settle_reference
 
     card = find_model(config.model)
     jobs = make_jobs(find_slides(options.inputs), options.out, config, options.mask)
@@ -108,7 +108,7 @@ def _describe(
 ) -> None:
     """Say what would be done; a stain reference is fitted all the same, but not kept."""
     from wsi_pipeline.archive.dry_run import describe
-    from wsi_pipeline.slide_stain import settle_reference
+    from wsi_pipeline.pipeline.stain import settle_reference
 
     with TemporaryDirectory() as folder:
         config = settle_reference(config, card, Path(folder))

@@ -24,7 +24,7 @@ def execute(options: argparse.Namespace) -> int:
     """Look at the slides; exit with 1 where one cannot be classified as it is."""
     config = config_of(options)
     from wsi_pipeline.archive import find_slides
-    from wsi_pipeline.archive.scanning import scan_slides, write_scan
+    from wsi_pipeline.archive.scan import scan_slides, write_scan
 
     rows = scan_slides(find_slides(options.inputs), config, _say)
     write_scan(options.out, rows)

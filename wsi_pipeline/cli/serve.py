@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     import uvicorn
 
-    from wsi_pipeline.archive.allocator import give_memory_back
+    from wsi_pipeline.execution.memory import give_memory_back
     from wsi_pipeline.web.app import create_app
 
     give_memory_back()

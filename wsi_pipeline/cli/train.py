@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wsi_pipeline.cli.main import EXIT_DONE
 
 if TYPE_CHECKING:
-    from wsi_pipeline.learning.recipe import Recipe
+    from wsi_pipeline.learning.training.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def execute(options: argparse.Namespace) -> int:
         return _extend(options)
     if options.folds is not None:
         return _teach(options)
-    from wsi_pipeline.learning.recipe import train_model
+    from wsi_pipeline.learning.training.recipe import train_model
 
     card = train_model(options.dataset, options.out, _recipe(options))
     metrics = card.record["metrics"]
@@ -114,8 +114,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from wsi_pipeline.learning.options import TrainingOptions, read_options
-    from wsi_pipeline.learning.recipe import Recipe
+    from wsi_pipeline.learning.training.options import TrainingOptions, read_options
+    from wsi_pipeline.learning.training.recipe import Recipe
 
     chosen = read_options(options.config) if options.config else {}
     known = {field.name for field in fields(TrainingOptions)}
@@ -134,18 +134,19 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def _teach(options: argparse.Namespace) -> int:
     """Train the networks of the folds and say how well they call patients they did not see."""
     from wsi_pipeline.errors import ConfigError
-    from wsi_pipeline.learning import metrics
-    from wsi_pipeline.learning.teachers import train_teachers
+    from wsi_pipeline.learning.reports import metrics
+    from wsi_pipeline.learning.training.teachers import train_teachers
 
     if options.teacher is not None:
         raise ConfigError(
             "--folds makes teachers and --teacher uses them",
             "Networks taught by others have seen all patients through them: choose one",
         )
-    said = train_teachers(options.dataset, options.out, _recipe(options), options.folds)
+    predictions = train_teachers(options.dataset, options.out, _recipe(options), options.folds)
+    auc = metrics.auc(predictions.labels, predictions.logits)
     print(
-        f"{len(said)} patches of {len(said.fold_of)} patients, each by a network that did not see "
-        f"its patient: AUC {metrics.auc(said.labels, said.logits):.4f}"
+        f"{len(predictions)} patches of {len(predictions.fold_of)} patients, each by a network "
+        f"that did not see its patient: AUC {auc:.4f}"
     )
     print(f"teachers {options.out}: use them with `wsi-pipeline train ... --teacher {options.out}`")
     return EXIT_DONE
@@ -154,7 +155,7 @@ def _teach(options: argparse.Namespace) -> int:
 def _extend(options: argparse.Namespace) -> int:
     """Fit the refinement by neighbors and say what it brings."""
     from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
-    from wsi_pipeline.learning.context import add_context, add_context_by_teachers
+    from wsi_pipeline.learning.training.context import add_context, add_context_by_teachers
 
     card = find_model(options.model or DEFAULT_MODEL)
     if options.teacher is None:

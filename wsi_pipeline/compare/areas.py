@@ -12,7 +12,7 @@ Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class Annotation:
     """One outline of an annotation file."""
 
     name: str

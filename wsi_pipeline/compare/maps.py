@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import FloatArray
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)

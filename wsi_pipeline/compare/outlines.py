@@ -16,11 +16,11 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from wsi_pipeline.compare.areas import Area, Drawn, only_areas, polygons
+from wsi_pipeline.compare.areas import Annotation, Area, only_areas, polygons
 from wsi_pipeline.compare.xml import read_xml
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Regions, l0_from_outline, outline_cells
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions, l0_from_outline, outline_cells
 
 NOT_COUNTED: Final = "*"
 """QuPath's mark, at the end of a class, of what is no finding: "Region*", "Ignore*"."""
@@ -109,7 +109,7 @@ def _cells_l0(map_: ProbabilityMap, cells: NDArray[np.bool_]) -> Area:
     return l0_from_outline(outline_cells(cells), map_)
 
 
-def _chosen(path: Path, drawn: Sequence[Drawn], classes: Sequence[str]) -> Outlines:
+def _chosen(path: Path, drawn: Sequence[Annotation], classes: Sequence[str]) -> Outlines:
     """Return the outlines of the classes asked for; without any, of all that may be tumor."""
     wanted = {name.casefold() for name in classes}
     counted = [
@@ -133,7 +133,7 @@ def _note(counted: set[str], present: set[str], classes: Sequence[str]) -> str:
     return ""
 
 
-def _read_geojson(path: Path, map_: ProbabilityMap) -> list[Drawn]:
+def _read_geojson(path: Path, map_: ProbabilityMap) -> list[Annotation]:
     data = path.read_bytes()
     document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
     own = document.get("wsi_pipeline", {}) if isinstance(document, dict) else {}
@@ -148,7 +148,7 @@ def _read_geojson(path: Path, map_: ProbabilityMap) -> list[Drawn]:
             continue
         placed = shapely.transform(area, lambda xy: xy + np.asarray(offset_l0))
         kind = str((properties.get("classification") or {}).get("name") or "")
-        drawn.append(Drawn(str(properties.get("name") or number), kind, placed))
+        drawn.append(Annotation(str(properties.get("name") or number), kind, placed))
     return drawn
 
 

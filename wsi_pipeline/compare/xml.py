@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from wsi_pipeline.compare.areas import Area, Drawn, only_areas
+from wsi_pipeline.compare.areas import Annotation, Area, only_areas
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _CURVE_POINTS: Final = 16
 """Straight pieces for each control point of a curve: areas are right to a thousandth."""
 
 
-def read_xml(path: Path) -> list[Drawn]:
+def read_xml(path: Path) -> list[Annotation]:
     """Return the outlines of an annotation file, less what was drawn as a hole.
 
     Aperio: freehand regions, rectangles and ellipses; a negative region is cut out of its layer.
@@ -48,7 +48,7 @@ def read_xml(path: Path) -> list[Drawn]:
     raise ValueError(f"neither Aperio's <Annotations> nor ASAP's, but <{root.tag}>")
 
 
-def _aperio(layer: ET.Element) -> list[Drawn]:
+def _aperio(layer: ET.Element) -> list[Annotation]:
     drawn, holes = [], []
     for region in layer.iter("Region"):
         name = region.get("Text") or region.get("Id") or ""
@@ -59,7 +59,7 @@ def _aperio(layer: ET.Element) -> list[Drawn]:
         elif region.get("NegativeROA") == "1":
             holes.append(area)
         else:
-            drawn.append(Drawn(name, layer.get("Name", ""), area))
+            drawn.append(Annotation(name, layer.get("Name", ""), area))
     return list(_without(drawn, holes))
 
 
@@ -73,7 +73,7 @@ def _aperio_area(kind: str, corners: list[tuple[float, float]]) -> Area:
     return _polygon(points)
 
 
-def _asap(root: ET.Element) -> list[Drawn]:
+def _asap(root: ET.Element) -> list[Annotation]:
     drawn, holes = [], []
     for annotation in root.iter("Annotation"):
         name, group = annotation.get("Name", ""), annotation.get("PartOfGroup", "")
@@ -85,7 +85,7 @@ def _asap(root: ET.Element) -> list[Drawn]:
         elif group.lower() in HOLE_GROUPS:
             holes.append(area)
         else:
-            drawn.append(Drawn(name, group, area))
+            drawn.append(Annotation(name, group, area))
     return list(_without(drawn, holes))
 
 
@@ -97,12 +97,12 @@ def _asap_area(kind: str, points: NDArray[np.float64]) -> Area:
     return shapely.MultiPolygon()
 
 
-def _without(drawn: list[Drawn], holes: list[Area]) -> Iterator[Drawn]:
+def _without(drawn: list[Annotation], holes: list[Area]) -> Iterator[Annotation]:
     cut = shapely.union_all(holes)
     for one in drawn:
         area = only_areas(one.area.difference(cut))
         if not area.is_empty:
-            yield Drawn(one.name, one.kind, area)
+            yield Annotation(one.name, one.kind, area)
 
 
 def _polygon(points: NDArray[np.float64]) -> Area:

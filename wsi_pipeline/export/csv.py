@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps.map import ProbabilityMap
 
 COLUMNS: Final = ("minx", "miny", "width", "height", "tissue", "prob_idc")
 

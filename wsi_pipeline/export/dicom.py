@@ -18,8 +18,8 @@ import numpy as np
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import ConfigError, SlideError
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps.map import ProbabilityMap
 
 logger = logging.getLogger(__name__)
 

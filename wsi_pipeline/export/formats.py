@@ -16,8 +16,8 @@ from wsi_pipeline.export.dicom import write_parametric_map, write_segmentation
 from wsi_pipeline.export.geojson import write_geojson, write_tiles_geojson
 from wsi_pipeline.export.ome_tiff import write_probability_tiff, write_rendering_tiff
 from wsi_pipeline.export.xml import write_aperio_xml
-from wsi_pipeline.probability import ProbabilityMap, write_map
-from wsi_pipeline.regions import Regions
+from wsi_pipeline.maps import ProbabilityMap, write_map
+from wsi_pipeline.maps.regions import Regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shapely
 
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 
 
 def viewer_offset_l0(map_: ProbabilityMap) -> tuple[int, int]:

@@ -12,9 +12,9 @@ import numpy as np
 import shapely
 
 from wsi_pipeline.export.frames import shifted, viewer_offset_l0
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Region, Regions
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Region, Regions
 
 CLASS_NAME: Final = "IDC"
 CLASS_RGB: Final = (200, 0, 0)

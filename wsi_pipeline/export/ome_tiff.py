@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps.map import ProbabilityMap
 
 TILE_PX: Final = 256
 SHOWN_SIDE_PX: Final = 1024

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import shapely
 
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Region, Regions
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Region, Regions
 
 LINE_COLOR: Final = 0x0000C8
 """Dark red; ImageScope counts blue, green, red from the left."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import Box, RgbArray
-from wsi_pipeline.planning import SlidePlan, pen_flags
+from wsi_pipeline.pipeline.plan import SlidePlan, pen_flags
 from wsi_pipeline.slides import read_canvas
 from wsi_pipeline.stain.optical_density import optical_density
 from wsi_pipeline.stain.vectors import StainVectors, least_squares_amounts

@@ -17,14 +17,14 @@ import wsi_pipeline
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import WsiPipelineError
+from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.geometry import BoolMask
-from wsi_pipeline.pipeline import picture_of
-from wsi_pipeline.planning import SlidePlan, SlideSource, plan_slide
+from wsi_pipeline.pipeline.plan import SlidePlan, plan_slide
+from wsi_pipeline.pipeline.run import picture_of
+from wsi_pipeline.pipeline.stain import fit_stain
 from wsi_pipeline.preview import words
 from wsi_pipeline.preview.samples import PatchSamples, choose_shown, read_samples
-from wsi_pipeline.probability.files import storing, write_atomic
-from wsi_pipeline.slide_stain import fit_stain
-from wsi_pipeline.slides import SlideReader
+from wsi_pipeline.slides import SlideReader, SlideSource
 from wsi_pipeline.stain import METHODS, StainHealth, StainNormalizer, StainReference
 from wsi_pipeline.stain.optical_density import BLANK_MEAN_OD, optical_density
 from wsi_pipeline.stain.separation import SeparationNormalizer

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from wsi_pipeline.classifier import ModelCard
-from wsi_pipeline.planning import SlidePlan
+from wsi_pipeline.pipeline.plan import SlidePlan
 from wsi_pipeline.preview.samples import PatchSamples
 from wsi_pipeline.slides import SlideInfo, SlideReader
 from wsi_pipeline.stain import StainHealth, StainReference

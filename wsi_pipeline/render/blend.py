@@ -13,7 +13,7 @@ from PIL import Image
 
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray, Size
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 from PIL import Image
 
 from wsi_pipeline.geometry import Box, FloatArray, RgbArray, Size
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.render.blend import CellLookup, RgbaArray, over
 from wsi_pipeline.render.outlines import Area, path_of, to_picture
 from wsi_pipeline.render.page import FAINT, HEADER, INK, Layout, Page

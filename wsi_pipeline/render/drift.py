@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wsi_pipeline.probability.files import write_atomic
+from wsi_pipeline.files import write_atomic
 from wsi_pipeline.render.page import FAINT, INK, WARNING
 
 SCANNER_COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -14,8 +14,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import Box
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Regions
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions
 from wsi_pipeline.render.page import INK, Drawing
 
 MAX_NUMBERS: Final = 99

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import Box, RgbArray, Size
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Regions, SlideTotals
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions, SlideTotals
 from wsi_pipeline.render import blend as blending
 from wsi_pipeline.render.blend import Blend
 from wsi_pipeline.render.outlines import draw_regions

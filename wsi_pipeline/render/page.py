@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import Box, RgbArray, Size
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 INK: Final = "#1a1a1a"

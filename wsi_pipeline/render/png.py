@@ -11,7 +11,7 @@ import numpy as np
 from imagecodecs import zlibng_encode
 from numpy.typing import NDArray
 
-from wsi_pipeline.probability.files import write_atomic
+from wsi_pipeline.files import write_atomic
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES: Final = {3: 2, 4: 6}

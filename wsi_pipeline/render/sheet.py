@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import Box, RgbArray
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
-from wsi_pipeline.regions import Regions, SlideTotals
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.regions import Regions, SlideTotals
 from wsi_pipeline.render import blend as blending
 from wsi_pipeline.render.blend import Blend
 from wsi_pipeline.render.outlines import draw_regions

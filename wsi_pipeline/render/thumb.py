@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import RgbArray, Size
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.probability.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.render.blend import Blend, heatmap
 
 SIDE_PX: Final = 320

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsi_pipeline.geometry import Box, Mpp, RgbArray, Size
 from wsi_pipeline.slides.background import on_background
-from wsi_pipeline.slides.canvas import read_thumbnail
+from wsi_pipeline.slides.canvas import thumbnail_within
 from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
 
@@ -81,7 +81,7 @@ class ArrayReader:
 
     def thumbnail(self, max_side_px: int) -> RgbArray:
         """Return the scanned bounds as a picture, longest side at most `max_side_px`."""
-        return read_thumbnail(self, max_side_px)
+        return thumbnail_within(self, max_side_px)
 
     def close(self) -> None:
         """Drop the pixels; a later read raises `ValueError`."""

@@ -149,7 +149,7 @@ def read_overview(reader: SlideReader, plan: ReadPlan, box_px: Box) -> tuple[Rgb
     return out, lost
 
 
-def read_thumbnail(reader: SlideReader, max_side_px: int) -> RgbArray:
+def thumbnail_within(reader: SlideReader, max_side_px: int) -> RgbArray:
     """Return the scanned bounds of a slide, longest side at most `max_side_px`, never enlarged.
 
     Read by `read_overview` from the coarsest level that still has that many pixels; a slide with

@@ -10,6 +10,8 @@ from wsi_pipeline.errors import ConfigError, SlideOpenError
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.slides.pyramid import SlideReader
 
+IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+"""Of single pictures, as `classify` and `train` take them."""
 SLIDE_SUFFIXES: Final = frozenset(
     {".bif", ".czi", ".dcm", ".mrxs", ".ndpi", ".scn"}
     | {".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}

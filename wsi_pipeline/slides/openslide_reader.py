@@ -13,7 +13,7 @@ import openslide
 from wsi_pipeline.errors import ReadError, SlideOpenError
 from wsi_pipeline.geometry import Box, Mpp, RgbArray, Size
 from wsi_pipeline.slides.background import on_background
-from wsi_pipeline.slides.canvas import read_thumbnail
+from wsi_pipeline.slides.canvas import thumbnail_within
 from wsi_pipeline.slides.color import plan_icc
 from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.downsamples import corrected_downsamples
@@ -129,7 +129,7 @@ class OpenSlideReader:
 
     def thumbnail(self, max_side_px: int) -> RgbArray:
         """Return the scanned bounds as a picture, longest side at most `max_side_px`."""
-        return read_thumbnail(self, max_side_px)
+        return thumbnail_within(self, max_side_px)
 
     def close(self) -> None:
         """Let go of the file; a later read raises `ValueError`."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
 
-from wsi_pipeline.outputs import THUMB_NAME, THUMBNAIL_NAME
+from wsi_pipeline.results.slide_files import THUMB_NAME, THUMBNAIL_NAME
 from wsi_pipeline.web.classify import MAX_UPLOAD_BYTES, Classification
-from wsi_pipeline.web.desk import Desk
+from wsi_pipeline.web.errors import TooLargeError
 from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
-from wsi_pipeline.web.refusals import TooLargeError
 from wsi_pipeline.web.review import ReviewUpdate, review_geojson
+from wsi_pipeline.web.service import ReviewService
 
 KEEP: Final = {"cache-control": "private, max-age=604800, immutable"}
 """For what has the slide's fingerprint in its address."""
@@ -40,13 +40,13 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return dict.fromkeys((403, *statuses), _REFUSAL)
 
 
-async def desk_of(request: Request) -> Desk:
-    """Return the application's desk."""
-    desk: Desk = request.app.state.desk
-    return desk
+async def service_of(request: Request) -> ReviewService:
+    """Return the application's service."""
+    service: ReviewService = request.app.state.service
+    return service
 
 
-TheDesk = Annotated[Desk, Depends(desk_of)]
+TheService = Annotated[ReviewService, Depends(service_of)]
 SlideId = Annotated[str, Path(max_length=255, description="As in the archive's list")]
 Index = Annotated[int, Path(ge=0, le=2**31)]
 PictureName = Literal["overlay", "heatmap", "thumbnail", "gallery"]
@@ -55,15 +55,15 @@ router = APIRouter(prefix="/api")
 
 
 @router.get("/archive", summary="The run and a row a slide", responses=refusals())
-def archive(desk: TheDesk) -> dict[str, Any]:
+def archive(service: TheService) -> dict[str, Any]:
     """Return the run and a row a slide."""
-    return desk.archive()
+    return service.archive()
 
 
 @router.get("/slides/{slide_id}", summary="One slide in figures", responses=refusals(404, 422))
-def slide(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
+def slide(service: TheService, slide_id: SlideId) -> dict[str, Any]:
     """Return image size, grid, thresholds, figures and provenance of a slide."""
-    return desk.slide(desk.catalog.entry(slide_id))
+    return service.slide(service.catalog.entry(slide_id))
 
 
 @router.get(
@@ -72,9 +72,9 @@ def slide(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
 )
-def tile(desk: TheDesk, slide_id: SlideId, level: Index, col: Index, row: Index) -> Response:
+def tile(service: TheService, slide_id: SlideId, level: Index, col: Index, row: Index) -> Response:
     """Return a tile; the last level is the slide itself, each one before it half as large."""
-    data = desk.tiles.tile(desk.catalog.entry(slide_id), level, col, row)
+    data = service.tiles.tile(service.catalog.entry(slide_id), level, col, row)
     return Response(data, media_type="image/jpeg", headers=KEEP)
 
 
@@ -85,13 +85,13 @@ def tile(desk: TheDesk, slide_id: SlideId, level: Index, col: Index, row: Index)
     responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
 )
 def picture(
-    desk: TheDesk,
+    service: TheService,
     slide_id: SlideId,
     name: PictureName,
     width: Annotated[int, Query(ge=16, le=4096, description="At most, px")] = 1600,
 ) -> Response:
     """Return overlay, heatmap, thumbnail or the archive's small picture as JPEG."""
-    data = desk.tiles.picture(desk.catalog.entry(slide_id), PICTURES[name], width)
+    data = service.tiles.picture(service.catalog.entry(slide_id), PICTURES[name], width)
     return Response(data, media_type="image/jpeg", headers=KEEP)
 
 
@@ -101,9 +101,9 @@ def picture(
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}}, **refusals(404, 422)},
 )
-def layer(desk: TheDesk, slide_id: SlideId, layer: LayerName) -> Response:
+def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
     """Return rows x cols float32, little-endian, gzipped; NaN = not classified."""
-    data = layer_bytes(desk.catalog.map(desk.catalog.entry(slide_id)), layer)
+    data = layer_bytes(service.catalog.map(service.catalog.entry(slide_id)), layer)
     headers = {**KEEP, "content-encoding": "gzip"}
     return Response(data, media_type="application/octet-stream", headers=headers)
 
@@ -114,20 +114,20 @@ def layer(desk: TheDesk, slide_id: SlideId, layer: LayerName) -> Response:
     responses=refusals(404, 422),
 )
 def regions(
-    desk: TheDesk,
+    service: TheService,
     slide_id: SlideId,
     threshold: Annotated[
         float | None, Query(ge=0, le=1, description="Default: the run's own regions")
     ] = None,
 ) -> dict[str, Any]:
     """Return the regions of the run, or those at another threshold; image px."""
-    return regions_at(desk.catalog, desk.catalog.entry(slide_id), threshold)
+    return regions_at(service.catalog, service.catalog.entry(slide_id), threshold)
 
 
 @router.get("/slides/{slide_id}/review", summary="The review", responses=refusals(404, 422))
-def review(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
+def review(service: TheService, slide_id: SlideId) -> dict[str, Any]:
     """Return decisions, comments, drawn outlines and their history, with the revision."""
-    return desk.review(desk.catalog.entry(slide_id)).read()
+    return service.review(service.catalog.entry(slide_id)).read()
 
 
 @router.put(
@@ -136,10 +136,10 @@ def review(desk: TheDesk, slide_id: SlideId) -> dict[str, Any]:
     responses=refusals(404, 409, 413, 422),
 )
 def save_review(
-    desk: TheDesk, slide_id: SlideId, update: Annotated[ReviewUpdate, Body()]
+    service: TheService, slide_id: SlideId, update: Annotated[ReviewUpdate, Body()]
 ) -> dict[str, Any]:
     """Save changes made on a revision; 409 where somebody else has saved since."""
-    return desk.save_review(desk.catalog.entry(slide_id), update)
+    return service.save_review(service.catalog.entry(slide_id), update)
 
 
 @router.get(
@@ -148,24 +148,27 @@ def save_review(
     responses=refusals(404, 422),
 )
 def reviewed_regions(
-    desk: TheDesk, slide_id: SlideId, response: Response, which: Literal["accepted", "all"] = "all"
+    service: TheService,
+    slide_id: SlideId,
+    response: Response,
+    which: Literal["accepted", "all"] = "all",
 ) -> dict[str, Any]:
     """Return reviewed regions as GeoJSON in the frame of `regions.geojson`."""
     response.headers["content-disposition"] = 'attachment; filename="review.geojson"'
-    return review_geojson(desk.review(desk.catalog.entry(slide_id)).read(), which)
+    return review_geojson(service.review(service.catalog.entry(slide_id)).read(), which)
 
 
 @router.get("/model", summary="The card of the model that classifies uploads", responses=refusals())
-def model(desk: TheDesk) -> dict[str, Any]:
+def model(service: TheService) -> dict[str, Any]:
     """Return what the model expects, its operating points and its figures."""
-    return desk.uploads.card_record()
+    return service.uploads.card_record()
 
 
 @router.post(
     "/classify", summary="Classify an uploaded picture", responses=refusals(400, 413, 422, 429)
 )
 def classify(
-    desk: TheDesk,
+    service: TheService,
     file: Annotated[UploadFile, "PNG, JPEG or TIFF of a patch or a larger field"],
     um_px: Annotated[
         float | None,
@@ -178,4 +181,4 @@ def classify(
         raise TooLargeError(
             f"the file is larger than {MAX_UPLOAD_BYTES // 2**20} MB", "Send a smaller picture"
         )
-    return desk.uploads.classify(data, um_px)
+    return service.uploads.classify(data, um_px)

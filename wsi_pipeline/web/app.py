@@ -18,9 +18,9 @@ from wsi_pipeline.classifier import DEFAULT_MODEL, PatchClassifier, find_model, 
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.web import api, pages
 from wsi_pipeline.web.classify import UploadClassifier
-from wsi_pipeline.web.desk import open_desk
-from wsi_pipeline.web.refusals import RefusedError
+from wsi_pipeline.web.errors import RefusedError
 from wsi_pipeline.web.security import Access, Guard, refused
+from wsi_pipeline.web.service import open_service
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def create_app(
         docs_url=None,  # FastAPI's documentation pages load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.desk = open_desk(out, slides_dir, _uploads(model))
+    app.state.service = open_service(out, slides_dir, _uploads(model))
     app.state.access = access
     app.include_router(api.router)
     app.include_router(pages.router)

@@ -11,16 +11,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from wsi_pipeline.archive import slide_folders
-from wsi_pipeline.archive.finished import settings_of
-from wsi_pipeline.archive.summary import slide_row
 from wsi_pipeline.config import Config
-from wsi_pipeline.outputs import MAP_NAME, read_status, shown_map
-from wsi_pipeline.planning import SlideSource
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.slides import SLIDE_SUFFIXES
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.results.finished import settings_of
+from wsi_pipeline.results.rendering import slide_folders
+from wsi_pipeline.results.slide_files import MAP_NAME, read_status, shown_map
+from wsi_pipeline.results.summary import slide_row
+from wsi_pipeline.slides import SLIDE_SUFFIXES, SlideSource
 from wsi_pipeline.web.cache import ByteBoundCache
-from wsi_pipeline.web.refusals import NotFoundError
+from wsi_pipeline.web.errors import NotFoundError
 
 MAP_CACHE_BYTES: Final = 64 * 2**20
 MAP_LAYERS: Final = 4

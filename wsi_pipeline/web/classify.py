@@ -14,18 +14,23 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from wsi_pipeline import NOTICE
-from wsi_pipeline.classifier import ModelCard, PatchClassifier, logit, predict_views
+from wsi_pipeline.classifier import (
+    ModelCard,
+    PatchClassifier,
+    logit,
+    operating_points,
+    predict_views,
+)
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import FloatArray, RgbArray
-from wsi_pipeline.learning.scoring import operating_points
-from wsi_pipeline.learning.single_images import (
+from wsi_pipeline.pipeline.pictures import (
     CutPicture,
     at_scale,
     cut_picture,
     normalize_stain,
     stain_words,
 )
-from wsi_pipeline.web.refusals import BusyError, TooLargeError, UnusableError
+from wsi_pipeline.web.errors import BusyError, TooLargeError, UnusableError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
 MAX_UPLOAD_BYTES: Final = 24 * 2**20

@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from wsi_pipeline.archive.finished import settings_of
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
-from wsi_pipeline.outputs import regions_of
-from wsi_pipeline.probability import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.results.finished import settings_of
+from wsi_pipeline.results.slide_files import regions_of
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
-from wsi_pipeline.web.refusals import NotFoundError
+from wsi_pipeline.web.errors import NotFoundError
 
 LayerName = Literal["probability", "tissue", "raw", "uncertainty"]
 """What can be drawn over the slide, beside the probability itself."""

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from wsi_pipeline.web.api import SlideId, TheDesk
-from wsi_pipeline.web.refusals import ForbiddenError, NotFoundError
+from wsi_pipeline.web.api import SlideId, TheService
+from wsi_pipeline.web.errors import ForbiddenError, NotFoundError
 from wsi_pipeline.web.security import Access
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -31,15 +31,15 @@ async def archive_page() -> Response:
 
 
 @router.get("/slides/{slide_id}")
-def slide_page(desk: TheDesk, slide_id: SlideId) -> Response:
+def slide_page(service: TheService, slide_id: SlideId) -> Response:
     """Return the page to look at a slide and review it."""
-    return _page_of_slide(desk, slide_id, "slide")
+    return _page_of_slide(service, slide_id, "slide")
 
 
 @router.get("/slides/{slide_id}/report")
-def report_page(desk: TheDesk, slide_id: SlideId) -> Response:
+def report_page(service: TheService, slide_id: SlideId) -> Response:
     """Return the page of a slide for printing."""
-    return _page_of_slide(desk, slide_id, "report")
+    return _page_of_slide(service, slide_id, "report")
 
 
 @router.get("/classify")
@@ -70,9 +70,9 @@ async def enter_with_token(
     return RedirectResponse("/enter?wrong=1", status_code=303)
 
 
-def _page_of_slide(desk: TheDesk, slide_id: str, name: str) -> Response:
+def _page_of_slide(service: TheService, slide_id: str, name: str) -> Response:
     try:
-        desk.catalog.entry(slide_id)
+        service.catalog.entry(slide_id)
     except NotFoundError:
         return page("missing", 404)
     return page(name)

@@ -19,11 +19,11 @@ import numpy as np
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from wsi_pipeline.archive.locks import review_lock
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.probability.files import write_atomic
-from wsi_pipeline.web.refusals import ConflictError, UnusableError
+from wsi_pipeline.execution.locks import review_lock
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.web.errors import ConflictError, UnusableError
 
 REVIEW_NAME: Final = "review.json"
 LARGEST_CHANGE: Final = 500

@@ -1,6 +1,6 @@
 """Who may ask, from where, and how much: one layer around the whole application.
 
-A page of a foreign site can make a browser send requests to a server on its own machine. Four
+A page of a foreign backend can make a browser send requests to a server on its own machine. Four
 things stand against it: the host name asked for must be ours (DNS rebinding), a request that
 changes something must come from our own page and carry a header that a foreign page cannot set
 (CSRF), no page of ours lets itself be framed (clickjacking), and no page of ours loads or runs
@@ -8,7 +8,7 @@ anything that is not a file of ours (CSP).
 
 References
 ----------
-OWASP Cheat Sheets "Cross-Site Request Forgery Prevention" and "Content Security Policy".
+OWASP Cheat Sheets "Cross-Backend Request Forgery Prevention" and "Content Security Policy".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.web.refusals import ForbiddenError, RefusedError, TooLargeError
+from wsi_pipeline.web.errors import ForbiddenError, RefusedError, TooLargeError
 
 CSRF_HEADER: Final = "x-wsi-pipeline"
 COOKIE: Final = "wsi_pipeline_session"
@@ -186,7 +186,7 @@ def check_host(host: str) -> None:
 def check_origin(headers: Headers, *, is_form: bool = False) -> None:
     """Refuse a change that a browser sends on behalf of a foreign page.
 
-    A browser gives itself away by `Origin`, `Sec-Fetch-Site` or a cookie; it must then be on our
+    A browser gives itself away by `Origin`, `Sec-Fetch-Backend` or a cookie; it must then be on our
     own page and, unless it sends the form of /enter, carry our header. Programs that are no
     browsers carry none of the three and no user's rights.
 
@@ -194,11 +194,11 @@ def check_origin(headers: Headers, *, is_form: bool = False) -> None:
     ------
     ForbiddenError
     """
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    is_foreign = site not in (None, "same-origin", "none") or (
+    origin, backend = headers.get("origin"), headers.get("sec-fetch-backend")
+    is_foreign = backend not in (None, "same-origin", "none") or (
         origin is not None and _netloc(origin) != headers.get("host", "").lower()
     )
-    is_browser = origin is not None or site is not None or "cookie" in headers
+    is_browser = origin is not None or backend is not None or "cookie" in headers
     if is_foreign or (is_browser and not is_form and CSRF_HEADER not in headers):
         raise ForbiddenError(
             "this request does not come from a page of this server",

@@ -25,12 +25,11 @@ from PIL import Image
 from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.errors import ReadError, WsiPipelineError
 from wsi_pipeline.geometry import Box, RgbArray, Size
-from wsi_pipeline.outputs import THUMBNAIL_NAME
-from wsi_pipeline.planning import SlideSource
-from wsi_pipeline.slides import Pyramid, ReadPlan, SlideReader, read_canvas
+from wsi_pipeline.results.slide_files import THUMBNAIL_NAME
+from wsi_pipeline.slides import Pyramid, ReadPlan, SlideReader, SlideSource, read_canvas
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
-from wsi_pipeline.web.refusals import NotFoundError
+from wsi_pipeline.web.errors import NotFoundError
 
 TILE_PX: Final = 256
 """A divisor of the pieces that the reader reads in, and the tile of most scanners: a tile of the

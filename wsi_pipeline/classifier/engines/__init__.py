@@ -1,0 +1,1 @@
+"""What runs a network: Keras, LiteRT, another worker's GPU."""

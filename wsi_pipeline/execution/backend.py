@@ -1,0 +1,232 @@
+"""Which executor does the slides: this process, processes, a Dask cluster, SLURM jobs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from wsi_pipeline.classifier import available_cores
+from wsi_pipeline.config import Config
+from wsi_pipeline.errors import ConfigError, WorkersLostError
+from wsi_pipeline.execution.dask_tasks import (
+    PATIENCE,
+    BlockExecutor,
+    ClusterBlockExecutor,
+    ThreadBlockExecutor,
+    WorkerSelector,
+    anywhere,
+    completed,
+    progress_sender,
+    result_of,
+)
+from wsi_pipeline.execution.executor import (
+    Executor,
+    Lost,
+    Result,
+    SendProgress,
+    SerialExecutor,
+    Task,
+    Work,
+)
+from wsi_pipeline.execution.gpu_workers import (
+    classify_here,
+    classify_on_gpu_workers,
+    classify_through,
+    gpu_worker_selector,
+)
+from wsi_pipeline.execution.processes import GIGA, ProcessExecutor
+from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
+
+ANSWER_SECONDS: Final = 10.0
+FEW_SLIDES: Final = 2
+"""So few are done in this process: they start at once, and share all threads block by block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where a run's slides are done."""
+
+    executor: Executor
+    block_executor: BlockExecutor
+    """Runs the blocks of a slide."""
+    threads: int
+    """Of the model, and of the executor where it is this process's."""
+    is_isolated: bool
+    """True where a process that dies is not the user's own."""
+    stall_seconds: float | None
+    """After which a process ends itself where it has finished nothing; None: others watch it."""
+    words: str
+    """For the user and the record."""
+
+
+class ClusterExecutor:
+    """Slides as tasks of a Dask cluster; a worker that dies costs one slide's unfinished blocks.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the scheduler.
+    worker_selector : callable
+        Which workers may be given slides.
+    prepare : callable
+        Called on the worker before each slide, to set its process up.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        worker_selector: WorkerSelector = anywhere,
+        prepare: Callable[[], None] = classify_here,
+    ) -> None:
+        self.client, self.worker_selector, self.prepare = client, worker_selector, prepare
+
+    def run(
+        self,
+        work: Work[Task, Result],
+        tasks: Sequence[Task],
+        report: Callable[[Task, Result | Lost], None],
+        on_progress: Callable[[Task, Any], None],
+    ) -> None:
+        """Do the tasks on the workers; what they tell and log arrives here."""
+        topic = f"wsi_pipeline-{uuid.uuid4().hex}"
+
+        def on_message(task: Task, message: tuple[str, Any]) -> None:
+            kind, content = message
+            if kind == _LOG:
+                log_again(content)
+            else:
+                on_progress(task, content)
+
+        function = partial(_on_worker, self.prepare, topic, work)
+        for task, future in completed(
+            self.client, function, tasks, self.worker_selector, on_message=on_message, topic=topic
+        ):
+            try:
+                result: Any = result_of(future)
+            except WorkersLostError as error:
+                result = Lost(error.problem)
+            report(task, result)
+
+
+@contextmanager
+def open_backend(config: Config, n_slides: int) -> Iterator[Backend]:
+    """Give where the configuration wants the slides done, and release it afterwards.
+
+    Raises
+    ------
+    ConfigError
+        Where the scheduler does not answer, or SLURM is asked for without its package.
+    """
+    execution = config.execution
+    if execution.scheduler is not None or execution.slurm is not None:
+        with _client(execution.scheduler, execution.slurm) as client:
+            try:
+                yield _cluster_backend(client, config, n_slides)
+            finally:
+                classify_here()
+        return
+    cores = execution.workers or available_cores()
+    if execution.isolation == "threads" or (
+        execution.isolation == "auto" and n_slides <= FEW_SLIDES
+    ):
+        executor = SerialExecutor(execution.stall_seconds)
+        # The executor's thread cannot run while a decoder holds the interpreter: then this ends it.
+        limit = PATIENCE * execution.stall_seconds
+        yield Backend(executor, ThreadBlockExecutor(cores), cores, False, limit, f"{cores} threads")
+        return
+    n_processes = max(1, min(cores, n_slides))
+    threads = max(1, cores // n_processes)
+    processes = ProcessExecutor(
+        n_processes,
+        execution.memory_gb and execution.memory_gb * GIGA,
+        PATIENCE * execution.stall_seconds,
+    )
+    words = f"{n_processes} processes of {threads} threads"
+    yield Backend(
+        processes, ThreadBlockExecutor(threads), threads, True, execution.stall_seconds, words
+    )
+
+
+def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
+    """Choose slides as tasks, or blocks where there are fewer slides than workers."""
+    worker_selector, prepare, words = anywhere, classify_here, ""
+    if config.inference.device == "gpu":
+        worker_selector, prepare = gpu_worker_selector(client), classify_on_gpu_workers
+        words = ", classification on those with GPU"
+    n_workers, stall = len(client.nthreads()), config.execution.stall_seconds
+    words = f"Dask, {n_workers} workers{words}, dashboard {client.dashboard_link}"
+    if n_slides < max(FEW_SLIDES, n_workers):
+        if config.inference.device == "gpu":  # this machine need not have one
+            classify_through(client)
+        executor = ClusterBlockExecutor(client, worker_selector, prepare, stall)
+        return Backend(SerialExecutor(), executor, available_cores(), False, None, words)
+    return Backend(
+        ClusterExecutor(client, worker_selector, prepare),
+        ThreadBlockExecutor(1),
+        1,
+        True,
+        stall,
+        words,
+    )
+
+
+_PROGRESS, _LOG = "told", "log"
+
+
+def _on_worker(
+    prepare: Callable[[], None], topic: str, work: Callable[[Any, SendProgress], Any], task: Any
+) -> Any:
+    """Do a task on a worker; tell the client that it has begun, and what is logged about it."""
+    prepare()
+    send = progress_sender(topic)
+    has_begun = False
+
+    def send_progress(message: Any) -> None:
+        nonlocal has_begun
+        if not has_begun:  # the rest of its progress is not worth the scheduler's time
+            has_begun = True
+            send((_PROGRESS, message))
+
+    with logs_sent_to(lambda record: send((_LOG, record))):
+        return work(task, send_progress)
+
+
+@contextmanager
+def _client(address: str | None, slurm: dict[str, Any] | None) -> Iterator[Any]:
+    from distributed import Client
+
+    if address is not None:
+        try:
+            client = Client(address, timeout=ANSWER_SECONDS)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at {address}",
+                "Start one with `dask scheduler`, workers with `dask worker ADDRESS --nthreads 1`",
+            ) from error
+        with client:
+            yield client
+        return
+    with _slurm_cluster(dict(slurm or {})) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _slurm_cluster(arguments: dict[str, Any]) -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise ConfigError(
+            "execution.slurm needs the package dask-jobqueue", "pip install 'wsi-pipeline[slurm]'"
+        ) from error
+    jobs = int(arguments.pop("jobs", 1))
+    try:
+        cluster = SLURMCluster(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"execution.slurm: {error}", "Its keys are the arguments of dask_jobqueue.SLURMCluster"
+        ) from error
+    cluster.scale(jobs=jobs)
+    return cluster

@@ -1,0 +1,1 @@
+"""Patches with labels: reading, splitting by patient, truth of whole slides."""

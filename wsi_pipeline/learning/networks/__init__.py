@@ -1,0 +1,1 @@
+"""Networks by name, their first weights, and how they are packed for CPUs."""

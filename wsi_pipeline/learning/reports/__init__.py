@@ -1,0 +1,1 @@
+"""Scores with intervals, report pages and model cards."""

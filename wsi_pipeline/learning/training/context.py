@@ -1,0 +1,285 @@
+"""Fitting the refinement of a map by neighbors, on whole slides with truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, read_card
+from wsi_pipeline.classifier.context import ring_features
+from wsi_pipeline.config import load_config
+from wsi_pipeline.errors import DatasetError, ModelError
+from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.learning.data.folds import OutOfFold, fold_folder
+from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
+from wsi_pipeline.learning.reports import metrics
+from wsi_pipeline.learning.reports.model_card import write_model_card
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.pipeline.run import SlideJob, do_slide
+from wsi_pipeline.slides import SlideSource
+
+logger = logging.getLogger(__name__)
+
+PENALTY: Final = 1e-3
+"""L2 on the weights: the rings are strongly correlated."""
+NOT_CLASSIFIED: Final = "cells not classified count as 0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledMap:
+    """A slide's unrefined map and its truth on the same cells."""
+
+    slide_id: str
+    values: FloatArray
+    """float32, shape (rows, cols); NaN = not classified."""
+    truth: NDArray[np.uint8]
+    """uint8, shape (rows, cols): 0 = no label, 1 = not IDC, 2 = IDC."""
+
+
+def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
+    """Fit the refinement for a model on slides that it was not trained on; write a model folder.
+
+    The threshold and the figures in the card come from leaving one slide out in turn; the weights
+    that are stored come from all of them.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model to extend.
+    slides : Path
+        Folder with slides and ``*_truth.png`` beside them.
+    out : Path
+        Model folder to write; may be the model's own.
+
+    Raises
+    ------
+    DatasetError
+        Where there are fewer than three slides with truth.
+    """
+    truths = find_truths(slides)
+    if len(truths) < 3:
+        raise DatasetError(
+            f"{slides} holds {len(truths)} slides with a *_truth.png",
+            "At least three are needed to fit on some and judge on another",
+        )
+    labelled = [_classify(card, truth) for truth in truths]
+    context, figures = _judge(
+        fit_context(labelled), labelled, leave_one_out(labelled), card.threshold
+    )
+    figures = {"on": f"each slide by weights of the others; {NOT_CLASSIFIED}", **figures}
+    slides_used = {"slides": [item.slide_id for item in labelled]}
+    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+
+
+def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: Path) -> ModelCard:
+    """Fit the refinement on training slides, each classified by the network that did not see it.
+
+    On slides that it was trained on a network is surer than it will ever be again. The threshold
+    and the figures in the card come from the model itself on its validation slides, whose labels
+    have no part in the weights. A slide's id is its patient's.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model to extend.
+    slides : Path
+        Folder with slides and ``*_truth.png`` beside them; others than those of the training and
+        the validation patients are left alone.
+    teachers : Path
+        Folder of `wsi_pipeline.learning.training.teachers.train_teachers`.
+    out : Path
+        Model folder to write; may be the model's own.
+
+    Raises
+    ------
+    DatasetError
+        Where there are too few slides of either kind, or the teachers saw a validation patient.
+    ModelError
+        Where a teacher works at another scale than the model.
+    """
+    predictions = OutOfFold.read(teachers)
+    validating = set((card.record.get("split") or {}).get("validation", ()))
+    predictions.require_unseen(validating)
+    truths, fold_of = find_truths(slides), predictions.fold_of
+    training = [truth for truth in truths if truth.slide_id in fold_of]
+    validation = [truth for truth in truths if truth.slide_id in validating]
+    if len(training) < 2 or not validation:
+        raise DatasetError(
+            f"{slides} holds {len(training)} slides of the teachers' patients and "
+            f"{len(validation)} of the model's validation patients",
+            "At least two of the first and one of the second are needed; a slide is named by its "
+            "patient",
+        )
+    cards = {
+        fold: _same_scale(card, read_card(fold_folder(teachers, fold)))
+        for fold in sorted({fold_of[truth.slide_id] for truth in training})
+    }
+    fitted = [_classify(cards[fold_of[truth.slide_id]], truth) for truth in training]
+    judged = [_classify(card, truth) for truth in validation]
+    context = fit_context(fitted)
+    refined = [context.refine(item.values) for item in judged]
+    context, figures = _judge(context, judged, refined, card.threshold)
+    figures = {"on": f"validation slides, which chose the threshold; {NOT_CLASSIFIED}", **figures}
+    slides_used = {
+        "slides": [item.slide_id for item in fitted],
+        "validation_slides": [item.slide_id for item in judged],
+        "teachers": {str(fold): teacher.sha256 for fold, teacher in cards.items()},
+    }
+    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+
+
+def _same_scale(card: ModelCard, teacher: ModelCard) -> ModelCard:
+    ours, theirs = ((c.patch_size_px, c.spacing_um_px) for c in (card, teacher))
+    if ours != theirs:
+        raise ModelError(
+            f"{teacher.name} takes patches of {theirs[0]} px at {theirs[1]:g} µm/px, {card.name} "
+            f"of {ours[0]} px at {ours[1]:g} µm/px",
+            "Teachers must work at the model's scale",
+        )
+    return teacher
+
+
+def _judge(
+    context: ContextRefinement,
+    judged: Sequence[LabelledMap],
+    refined: Sequence[FloatArray],
+    raw_threshold: float,
+) -> tuple[ContextRefinement, dict[str, Any]]:
+    """Return the refinement with the best threshold on maps, and the scores there."""
+    labels, after, before = _pooled(judged, refined)
+    threshold = round(metrics.best_threshold(labels, after), 4)
+    raw = [item.values for item in judged]
+    figures = {
+        "refined": _rounded(metrics.all_scores(labels, after, threshold)),
+        "raw": _rounded(metrics.all_scores(labels, before, raw_threshold)),
+        "mean_over_slides": {
+            "refined": _mean_over_slides(judged, refined, threshold),
+            "raw": _mean_over_slides(judged, raw, raw_threshold),
+        },
+    }
+    return replace(context, threshold=threshold), figures
+
+
+def _mean_over_slides(
+    judged: Sequence[LabelledMap], maps: Sequence[FloatArray], threshold: float
+) -> dict[str, float]:
+    """Return each score's mean over the slides where it is defined."""
+    rows = []
+    for item, map_ in zip(judged, maps, strict=True):
+        use = item.truth > 0
+        rows.append(metrics.all_scores(item.truth[use] == 2, np.nan_to_num(map_[use]), threshold))
+    names = ("auc", "balanced_accuracy", "f1")
+    defined = {name: [row[name] for row in rows if np.isfinite(row[name])] for name in names}
+    return {name: round(float(np.mean(values)), 4) for name, values in defined.items() if values}
+
+
+def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
+    """Return each slide's map refined by weights that were fitted on all the others."""
+    return [
+        fit_context([*labelled[:k], *labelled[k + 1 :]]).refine(labelled[k].values)
+        for k in range(len(labelled))
+    ]
+
+
+def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
+    """Fit the weights at the least cross-entropy; each slide counts the same.
+
+    Returns
+    -------
+    ContextRefinement
+        With threshold 0.5: choose one on validation slides.
+    """
+    weights, bias = fit_logistic([ring_features(item.values) for item in labelled], labelled)
+    return ContextRefinement(tuple(float(v) for v in weights), bias, 0.5)
+
+
+def fit_logistic(
+    features: Sequence[NDArray[np.float64]], labelled: Sequence[LabelledMap]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression on features of cells; each slide counts the same.
+
+    Parameters
+    ----------
+    features : sequence of ndarray, shape (rows, cols, n)
+        One a slide, finite where a cell is classified.
+    labelled : sequence of LabelledMap
+
+    Returns
+    -------
+    weights : ndarray of float64, shape (n,)
+    bias : float
+    """
+    use = [(item.truth > 0) & ~np.isnan(item.values) for item in labelled]
+    x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
+    y = np.concatenate([item.truth[u] == 2 for item, u in zip(labelled, use, strict=True)])
+    w = np.concatenate([np.full(int(u.sum()), 1 / max(1, int(u.sum()))) for u in use])
+    signs, w = np.where(y, 1.0, -1.0), w / w.sum()
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margins = signs * (x @ parameters[:-1] + parameters[-1])
+        value = np.sum(w * np.logaddexp(0, -margins)) + PENALTY * np.sum(parameters[:-1] ** 2)
+        slope = -w * signs / (1 + np.exp(margins))
+        gradient = np.append(x.T @ slope + 2 * PENALTY * parameters[:-1], slope.sum())
+        return float(value), gradient
+
+    start = np.zeros(x.shape[1] + 1)
+    start[0] = 1.0
+    found = minimize(loss, start, jac=True, method="L-BFGS-B")
+    return found.x[:-1], float(found.x[-1])
+
+
+def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
+    """Run the slide without refinement and bring its truth onto the map's cells."""
+    config = load_config(
+        None,
+        {"model": str(card.folder), "outputs": "map", "inference": {"context": False}},
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        job = SlideJob(truth.slide_id, SlideSource(truth.slide_path), Path(scratch), config)
+        result = do_slide(job, card, ThreadBlockExecutor(available_cores()))
+        values = ProbabilityMap.open(result.map_path).values
+    logger.info("%s classified", truth.slide_id)
+    return LabelledMap(truth.slide_id, values, truth.on_cells(values.shape))
+
+
+def _pooled(
+    labelled: Sequence[LabelledMap], refined: Sequence[FloatArray]
+) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
+    """Return labels, refined and raw probabilities of all labelled cells, 0 where there is none."""
+    use = [item.truth > 0 for item in labelled]
+    labels = [(item.truth[u] == 2).astype(np.int8) for item, u in zip(labelled, use, strict=True)]
+    after = [np.nan_to_num(map_[u]) for map_, u in zip(refined, use, strict=True)]
+    before = [np.nan_to_num(item.values[u]) for item, u in zip(labelled, use, strict=True)]
+    return np.concatenate(labels), np.concatenate(after), np.concatenate(before)
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def _write(card: ModelCard, context: dict[str, Any], out: Path) -> ModelCard:
+    """Copy the model's files and write the card last: a folder with a card is whole."""
+    with storing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if out.resolve() != card.folder.resolve():
+            (out / "model.json").unlink(missing_ok=True)
+            for path in (card.weights_path, card.litert_path, card.stain_reference_path):
+                if path is not None:
+                    shutil.copyfile(path, out / path.name)
+    record = {**card.record, "context": context}
+    write_atomic(out / "model.json", json.dumps(record, indent=2).encode())
+    extended = read_card(out)
+    write_model_card(extended)
+    return extended

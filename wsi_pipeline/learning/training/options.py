@@ -1,0 +1,135 @@
+"""The options of a training, and how others write them: in a YAML file, on a command line."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from wsi_pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How a model is trained; stored in its card."""
+
+    architecture: str = "compact-residual"
+    epochs: int = 24
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3
+    """Peak of the cosine schedule, after a linear warm-up of one epoch."""
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.02
+    positive_weight: float = 1.0
+    """Weight of an IDC patch in the loss; 1 leaves the prevalence as it is."""
+    jpeg: bool = True
+    """Train for compressed slides. Without it 4:2:0 slides lose a tenth of the AUC."""
+    stain: bool = True
+    """Vary hematoxylin and eosin apart."""
+    dihedral: bool = True
+    """Flip and turn."""
+    focus: bool = True
+    """Blur and sharpen."""
+    scale: float = 0.0
+    """Half-width of the relative change of size; 0 = none."""
+    mixup: float = 0.0
+    """Alpha of MixUp; 0 = none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix; 0 = none."""
+    stain_normalization: str = "none"
+    """Fitted by patient before training; `run` then normalizes each slide likewise."""
+    seed: int = 0
+    weights: str = ""
+    """Start of the base: "" from scratch, "imagenet", or a weights file."""
+    input_px: int = 0
+    """Side that an ImageNet network resizes patches to; 0 = its own choice."""
+    optimizer: str = "adamw"
+    loss: str = "cross-entropy"
+    sampling: str = "natural"
+    """Patches of an epoch: "natural" = each once; "balanced" = as many of either class;
+    "patients" = of each patient in proportion to the root of its patches."""
+    head_epochs: int = 0
+    """Epochs that train the last layer of an ImageNet network alone; 0 = all train at once."""
+    tuned_share: float = 0.5
+    """Part of the base, from the top, that trains after them."""
+    tuning_rate: float = 2e-4
+    """Peak learning rate after them."""
+    patience: int = 0
+    """Stop after so many epochs without a better AUC; 0 = never."""
+    precision: str = "float32"
+    """What the layers compute in, see `PRECISIONS`. The model that is kept is float32 always."""
+    teacher: str = ""
+    """What out-of-fold logits distillation_targets the labels: name and sha256; "" = none."""
+    teacher_weight: float = 0.5
+    """Share of the teacher in the target, 1 = the labels count no more."""
+    teacher_temperature: float = 1.0
+    """Divides the teacher's logits."""
+
+
+KINDS: Final = {
+    field.name: type(field.default) for field in fields(TrainingOptions) if field.name != "teacher"
+}
+"""Keys of such a file, and the kind of each value."""
+
+
+SWITCHES: Final = {
+    "jpeg": "--no-jpeg",
+    "stain": "--no-stain-jitter",
+    "dihedral": "--no-dihedral",
+    "focus": "--no-focus",
+}
+"""Arguments that turn something off."""
+
+
+def as_arguments(options: TrainingOptions) -> list[str]:
+    """Return the arguments of `wsi-pipeline train` that make these options of the defaults.
+
+    A weights file is named by its last part, as the card of a model is for others to read.
+    """
+    arguments: list[str] = []
+    for field in fields(TrainingOptions):
+        value = getattr(options, field.name)
+        if value == field.default or field.name == "teacher":
+            continue
+        if field.name in SWITCHES:
+            arguments.append(SWITCHES[field.name])
+        else:
+            shown = Path(value).name if field.name == "weights" else str(value)
+            arguments += [f"--{field.name.replace('_', '-')}", shown]
+    return arguments
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Return the options of a file, checked by name and kind.
+
+    Raises
+    ------
+    ConfigError
+        Where the file cannot be read, a key is unknown or a value of the wrong kind.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"training options {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"training options {path} hold {type(values).__name__}, not keys and values",
+            "See configs/training/large.yaml",
+        )
+    return {key: _checked(path, str(key), value) for key, value in values.items()}
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    if key not in KINDS:
+        nearest = difflib.get_close_matches(key, KINDS, n=1, cutoff=0.4)
+        hint = f"Did you mean {nearest[0]}?" if nearest else f"Known are {', '.join(KINDS)}"
+        raise ConfigError(f"{path}: unknown training option {key}", hint)
+    kind = KINDS[key]
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{path}: {key} is {value!r}", f"It is a {kind.__name__}")
+    return value

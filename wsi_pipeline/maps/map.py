@@ -1,0 +1,98 @@
+"""The probability map of one slide, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.geometry import BoolMask, FloatArray, Mpp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbabilityMap:
+    """Probabilities of IDC on the cells of a slide's grid, with what is needed to place them.
+
+    Cell (r, c) covers level-0 x from ``origin_l0[0] + c * step_l0[0]`` to
+    ``origin_l0[0] + (c + 1) * step_l0[0]``, y likewise with r.
+    """
+
+    values: FloatArray
+    """float32, shape (rows, cols): probability 0 to 1, NaN = not classified."""
+    tissue: FloatArray
+    """float32, shape (rows, cols): tissue fraction of each cell, 0 to 1."""
+    origin_l0: tuple[int, int]
+    """x, y of cell (0, 0), level-0 px."""
+    step_l0: tuple[float, float]
+    """Side of a cell along x and y, level-0 px."""
+    mpp: Mpp
+    """Of level 0, µm/px."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """The group attributes `wsi_pipeline` of the store (see README)."""
+    raw: FloatArray | None = None
+    """The map before refinement by its neighbors, where that was done."""
+    uncertainty: FloatArray | None = None
+    """Spread of the probability over the views of test-time augmentation."""
+    quality: NDArray[np.uint8] | None = None
+    """Bit flags of each cell, see `wsi_pipeline.tissue.quality`."""
+    estimated: NDArray[np.uint8] | None = None
+    """1 = not classified itself: `values` holds the mean of classified neighbors, all of them low.
+    None where every value was classified."""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.dtype != np.float32:
+            raise ValueError(
+                "values must be float32 (rows, cols), received "
+                f"{self.values.dtype} {self.values.shape}"
+            )
+        for name in ("tissue", "raw", "uncertainty", "quality", "estimated"):
+            array = getattr(self, name)
+            if array is not None and array.shape != self.values.shape:
+                raise ValueError(
+                    f"{name} must have the map's shape {self.values.shape}, received {array.shape}"
+                )
+
+    @property
+    def classified(self) -> BoolMask:
+        """True where the cell itself was classified."""
+        known: BoolMask = ~np.isnan(self.values)
+        return known if self.estimated is None else known & (self.estimated == 0)
+
+    @property
+    def cell_um(self) -> tuple[float, float]:
+        """Side of a cell along x and y, µm."""
+        return (self.step_l0[0] * self.mpp.x, self.step_l0[1] * self.mpp.y)
+
+    @property
+    def cell_area_mm2(self) -> float:
+        """Area of one cell, mm²."""
+        x, y = self.cell_um
+        return x * y / 1e6
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which the run called IDC."""
+        return float(self.attributes.get("threshold", 0.5))
+
+    @property
+    def bounds_l0(self) -> tuple[int, int, int, int]:
+        """Scanned bounds x, y, width, height, level-0 px."""
+        x, y, width, height = self.attributes["bounds_l0"]
+        return (int(x), int(y), int(width), int(height))
+
+    @classmethod
+    def open(cls, path: str | Path) -> ProbabilityMap:
+        """Read a `probability.zarr`.
+
+        Raises
+        ------
+        StorageError
+            Where there is none or it is not one of ours.
+        """
+        from wsi_pipeline.maps.store import read_map
+
+        return read_map(Path(path))

@@ -1,0 +1,204 @@
+"""`probability.zarr`: the map as an OME-Zarr image, written whole or not at all.
+
+Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c)
+covers ``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on
+the slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
+cell up and to the left; add half of `scale` to `translation` there.
+
+References
+----------
+Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `multiscales`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.errors import StorageError
+from wsi_pipeline.files import write_folder
+from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.maps.map import ProbabilityMap
+
+NgffVersion = Literal["0.4", "0.5"]
+"""0.4 is stored as Zarr v2, 0.5 as Zarr v3."""
+
+ATTRIBUTES_KEY: Final = "wsi_pipeline"
+"""Name of our group attributes."""
+
+CHUNK_CELLS: Final = 1024
+"""Longest side of a chunk: all but very dense maps are one chunk."""
+
+_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated")
+_RERUN = "Run the slide again with --overwrite"
+
+
+def write_map(map_: ProbabilityMap, path: Path, *, ngff: NgffVersion = "0.4") -> None:
+    """Write a map; equal maps give equal bytes.
+
+    Parameters
+    ----------
+    map_ : ProbabilityMap
+        `attributes` are stored as they are, with origin, step and µm/px taken from the fields.
+    path : Path
+        The `probability.zarr` folder; replaced where it exists.
+    ngff : {"0.4", "0.5"}
+        Version of the OME-Zarr layout.
+
+    Raises
+    ------
+    StorageError
+        Where the folder cannot be written.
+    """
+    write_folder(path, _group_files(map_, ngff, name=path.stem))
+
+
+def read_map(path: Path) -> ProbabilityMap:
+    """Read a map written by `write_map`, of either NGFF version.
+
+    Raises
+    ------
+    StorageError
+        Where there is none, it is not one of ours, or it is damaged.
+    """
+    group = _open_group(path)
+    attributes = group.attrs.asdict().get(ATTRIBUTES_KEY)
+    if not isinstance(attributes, dict):
+        raise StorageError(
+            f"{path}: a Zarr store, but not a probability map of this program",
+            "Give the probability.zarr of an output folder",
+        )
+    try:
+        return _map_from(group, attributes)
+    except (KeyError, ValueError, TypeError, RuntimeError, OSError) as exc:
+        raise StorageError(f"{path}: the map is damaged ({exc})", _RERUN) from exc
+
+
+def _map_from(group: Any, attributes: Mapping[str, Any]) -> ProbabilityMap:
+    layers = {n: group[n][...] for n in ("0", "tissue", *_OPTIONAL_LAYERS) if n in group}
+    origin_x, origin_y = attributes["origin_l0"]
+    step_x, step_y = attributes["step_l0"]
+    mpp_x, mpp_y = attributes["mpp"]
+    return ProbabilityMap(
+        layers["0"],
+        layers["tissue"],
+        (int(origin_x), int(origin_y)),
+        (float(step_x), float(step_y)),
+        Mpp(float(mpp_x), float(mpp_y)),
+        attributes,
+        **{name: layers.get(name) for name in _OPTIONAL_LAYERS},
+    )
+
+
+def _open_group(path: Path) -> Any:
+    # zarr takes most of a second to import: only those who read or write a map pay for it.
+    import zarr
+    from zarr.errors import GroupNotFoundError
+
+    if not path.is_dir():
+        raise StorageError(
+            f"{path}: no probability map here",
+            "Run the slide first, or give the folder that a run wrote",
+        )
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3 if _is_v3(path) else 2)
+    except GroupNotFoundError as exc:
+        raise StorageError(f"{path}: not a Zarr group", "Give a probability.zarr folder") from exc
+    except (ValueError, KeyError, TypeError, OSError) as exc:
+        raise StorageError(f"{path}: the store is damaged ({exc})", _RERUN) from exc
+
+
+def _is_v3(path: Path) -> bool:
+    return (path / "zarr.json").is_file()
+
+
+def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, bytes]:
+    """Return the files of the store: made in memory, where Zarr takes a third of the time."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    zarr_format: Literal[2, 3] = 2 if ngff == "0.4" else 3
+    files: dict[str, Any] = {}
+    group = zarr.create_group(
+        MemoryStore(files),
+        zarr_format=zarr_format,
+        attributes=_group_attributes(map_, ngff, name),
+    )
+    _write_layer(group, "0", map_.values)
+    _write_layer(group, "tissue", map_.tissue)
+    for layer in _OPTIONAL_LAYERS:
+        array = getattr(map_, layer)
+        if array is not None:
+            _write_layer(group, layer, array)
+    return {place: content.to_bytes() for place, content in files.items()}
+
+
+def _write_layer(group: Any, name: str, values: NDArray[Any]) -> None:
+    is_v2 = group.metadata.zarr_format == 2
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=tuple(min(CHUNK_CELLS, max(side, 1)) for side in values.shape),
+        fill_value=np.nan if values.dtype.kind == "f" else 0,
+        dimension_names=None if is_v2 else ("y", "x"),
+        chunk_key_encoding={"name": "v2" if is_v2 else "default", "separator": "/"},
+        # "An absent chunk is all fill value" would be true, but some viewers stumble over it.
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, Any]:
+    own = {
+        **map_.attributes,
+        "origin_l0": list(map_.origin_l0),
+        "step_l0": list(map_.step_l0),
+        "mpp": [map_.mpp.x, map_.mpp.y],
+    }
+    multiscale = _multiscale(map_, name)
+    if ngff == "0.4":
+        image = {"multiscales": [{"version": ngff, **multiscale}], "omero": _rendering_hint()}
+    else:
+        image = {"ome": {"version": ngff, "multiscales": [multiscale], "omero": _rendering_hint()}}
+    attributes = {**image, ATTRIBUTES_KEY: own}
+    # Through JSON once: tuples become lists, and what JSON cannot hold fails before a file exists.
+    plain: dict[str, Any] = json.loads(json.dumps(attributes, allow_nan=False))
+    return plain
+
+
+def _multiscale(map_: ProbabilityMap, name: str) -> dict[str, Any]:
+    cell_x, cell_y = map_.cell_um
+    corner_x, corner_y = map_.origin_l0[0] * map_.mpp.x, map_.origin_l0[1] * map_.mpp.y
+    return {
+        "name": name,
+        "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
+        "datasets": [
+            {
+                "path": "0",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [cell_y, cell_x]},
+                    {"type": "translation", "translation": [corner_y, corner_x]},
+                ],
+            }
+        ],
+    }
+
+
+def _rendering_hint() -> dict[str, Any]:
+    window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
+    channel = {
+        "label": "IDC probability",
+        "color": "FFFFFF",
+        "window": window,
+        "active": True,
+        "coefficient": 1,
+        "family": "linear",
+        "inverted": False,
+    }
+    return {"channels": [channel], "rdefs": {"model": "greyscale"}}

@@ -1,0 +1,1 @@
+"""The story of one slide, from the file to the pictures; start with `run.py`."""

@@ -1,0 +1,210 @@
+"""Everything that is decided about a slide before a pixel of a block is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.config import Config
+from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp
+from wsi_pipeline.maps.grid import Block, TileGrid
+from wsi_pipeline.slides import (
+    ReadPlan,
+    SlideInfo,
+    SlideSource,
+    Thumbnail,
+    plan_read,
+    read_thumbnail,
+    require_mpp,
+)
+from wsi_pipeline.tissue import (
+    MaskFrame,
+    QualityFlag,
+    TissueMask,
+    TissueParameters,
+    area_fraction,
+    mask_from_geojson,
+    mask_from_png,
+    segment_tissue,
+)
+from wsi_pipeline.tissue.quality import MIN_PEN_SHARE
+
+LARGEST_BLOCK_PX = 4096
+"""What one task reads at most where a single patch is large, px of the level read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlidePlan:
+    """What will be read and classified."""
+
+    source: SlideSource
+    info: SlideInfo
+    mpp: Mpp
+    bounds_l0: Box
+    grid: TileGrid
+    read_plan: ReadPlan
+    tissue_mask: TissueMask
+    thumbnail: Thumbnail
+    """What the mask was made from."""
+    tissue: FloatArray
+    """float32, shape (rows, cols): tissue fraction of each cell."""
+    keep: BoolMask
+    """bool, shape of the patch positions: True = classify."""
+    blocks: tuple[Block, ...]
+    """Those that hold a kept patch; no other is read."""
+    block_side: int
+    """Patches along a side of a block."""
+
+    @property
+    def n_patches(self) -> int:
+        """Patches to classify."""
+        return int(self.keep.sum())
+
+    def only(self, keep: BoolMask) -> SlidePlan:
+        """Return the plan for some of its patches, blocks in the same places."""
+        blocks = tuple(block for block in self.blocks if within(keep, block).any())
+        return replace(self, keep=keep, blocks=blocks)
+
+
+def plan_slide(
+    source: SlideSource, config: Config, card: ModelCard, mask_path: Path | None = None
+) -> SlidePlan:
+    """Open a slide, find its tissue and decide what to read.
+
+    Raises
+    ------
+    SlideError
+        Where the slide cannot be opened, has no usable µm/px, or is coarser than the model needs.
+    ConfigError
+        Where the stride does not fit the model's patch.
+    """
+    reader = source.open_shared()
+    mpp = require_mpp(reader.info)
+    bounds = reader.pyramid.bounds_l0
+    grid = TileGrid.cover(
+        bounds,
+        mpp,
+        patch_px=card.patch_size_px,
+        stride_px=config.tiling.stride_px or card.patch_size_px,
+        spacing_um_px=card.spacing_um_px,
+    )
+    read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
+    thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
+    mask = find_tissue(thumbnail, config, reader.info.background_rgb)
+    if mask_path is not None:
+        mask = user_mask(mask_path, mask, mpp)
+    tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=False)
+    covered = tissue
+    if grid.cells_per_patch > 1:
+        covered = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
+    keep = covered >= max(config.tissue.min_tissue_share, 1e-6)
+    side = block_side(read_plan, grid, config.execution.block_px)
+    return SlidePlan(
+        source=source,
+        info=reader.info,
+        mpp=mpp,
+        bounds_l0=bounds,
+        grid=grid,
+        read_plan=read_plan,
+        tissue_mask=mask,
+        thumbnail=thumbnail,
+        tissue=tissue,
+        keep=keep,
+        blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
+        block_side=side,
+    )
+
+
+def find_tissue(
+    thumbnail: Thumbnail, config: Config, background_rgb: tuple[int, int, int]
+) -> TissueMask:
+    """Return the tissue mask in the thumbnail's frame."""
+    parameters = TissueParameters(
+        min_tissue_um2=config.tissue.min_part_mm2 * 1e6,
+        max_hole_um2=config.tissue.max_hole_mm2 * 1e6,
+    )
+    mask = segment_tissue(
+        thumbnail.rgb,
+        um_px=(thumbnail.um_px, thumbnail.um_px),
+        background_rgb=background_rgb,
+        parameters=parameters,
+    )
+    # What cannot be read may be tissue: it is tried at full resolution, and counted as lost there.
+    return replace(mask, mask=mask.mask | thumbnail.lost) if thumbnail.lost.any() else mask
+
+
+def user_mask(path: Path, automatic: TissueMask, mpp: Mpp) -> TissueMask:
+    """Return a user's mask: GeoJSON in level-0 px as QuPath shows the slide, or a picture of it."""
+    if path.suffix.lower() in (".geojson", ".json"):
+        downsample = (automatic.um_px[0] / mpp.x, automatic.um_px[1] / mpp.y)
+        # The mask covers the scanned bounds, to which QuPath crops too: both start at (0, 0).
+        return mask_from_geojson(path, automatic, MaskFrame((0, 0), downsample))
+    return mask_from_png(path, automatic)
+
+
+def pen_flags(plan: SlidePlan, *, patches: bool = False) -> NDArray[np.uint8]:
+    """Return `QualityFlag.PEN` for every cell, or patch position, under a stroke of a pen.
+
+    The overview shows the shape of a stroke, without which ink over stained tissue, and black ink,
+    cannot be told from tissue by a single patch.
+    """
+    mask = plan.tissue_mask
+    if not mask.artifacts.pen.any():
+        return np.zeros(plan.grid.patch_shape if patches else plan.grid.shape, np.uint8)
+    under = mask_fraction(mask.artifacts.pen, mask.um_px, plan.grid, patches=patches)
+    return (under >= MIN_PEN_SHARE).astype(np.uint8) * np.uint8(QualityFlag.PEN)
+
+
+def mask_fraction(
+    mask: BoolMask, um_px: tuple[float, float], grid: TileGrid, *, patches: bool
+) -> FloatArray:
+    """Return the fraction of every cell, or of every patch position, under a mask, float32."""
+    rows, cols = grid.patch_shape if patches else grid.shape
+    side_um = grid.spacing_um_px * (grid.patch_px if patches else grid.stride_px)
+    step_um = grid.spacing_um_px * grid.stride_px
+    x, y = np.arange(cols) * step_um / um_px[0], np.arange(rows) * step_um / um_px[1]
+    return area_fraction(
+        mask,
+        x_start=x,
+        x_stop=x + side_um / um_px[0],
+        y_start=y,
+        y_stop=y + side_um / um_px[1],
+    )
+
+
+def block_side(read_plan: ReadPlan, grid: TileGrid, block_px: int) -> int:
+    """Return the patches along a side of a block so that a task reads about `block_px` level px."""
+    ratio = max(read_plan.ratio)
+
+    def fitting(side_px: float) -> int:
+        return 1 + int((side_px / ratio - grid.patch_px) / grid.stride_px)
+
+    return max(1, fitting(block_px), min(2, fitting(LARGEST_BLOCK_PX)))
+
+
+def kept_in(keep: BoolMask, block: Block) -> tuple[Block, BoolMask] | None:
+    """Return the smallest block around the kept patches of a block, and its part of `keep`."""
+    inside = within(keep, block)
+    if not inside.any():
+        return None
+    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    top, left = int(rows[0]), int(cols[0])
+    n_rows, n_cols = int(rows[-1]) - top + 1, int(cols[-1]) - left + 1
+    inner = Block(block.row + top, block.col + left, n_rows, n_cols)
+    return inner, inside[top : top + n_rows, left : left + n_cols]
+
+
+def overlay_um_px(plan: SlidePlan, wanted_um_px: float, min_side_px: int = 1200) -> float:
+    """Return the resolution of the pictures: as wanted, finer where the slide is small."""
+    extent_um = max(plan.bounds_l0.width * plan.mpp.x, plan.bounds_l0.height * plan.mpp.y)
+    finest = max(plan.mpp.x, plan.mpp.y)
+    return max(finest, min(wanted_um_px, extent_um / min_side_px))
+
+
+def within(keep: BoolMask, block: Block) -> BoolMask:
+    """Return a block's part of `keep`, a view of shape (block.n_rows, block.n_cols)."""
+    return keep[block.row : block.row + block.n_rows, block.col : block.col + block.n_cols]

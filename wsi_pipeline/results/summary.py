@@ -1,0 +1,190 @@
+"""summary.csv and the gallery's rows: kept in memory during a run, written as slides finish.
+
+Rows lie in files of a few hundred, of which only the changed ones are written again, and never more
+often than costs a twentieth of the time: a slide costs the same in an archive of 100 or 100,000.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from wsi_pipeline.execution.locks import shared_files
+from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.results.gallery import GALLERY_NAME, gallery_page, manifest_script, rows_script
+from wsi_pipeline.results.measures import MEASURE_COLUMNS, slide_date, slide_measures
+from wsi_pipeline.results.parquet import PARQUET_NAME, parquet_bytes
+from wsi_pipeline.results.slide_files import read_status
+
+COLUMNS: Final = (
+    "slide_id",
+    "state",
+    "slide",
+    "tissue_mm2",
+    "idc_mm2",
+    "idc_share",
+    "regions",
+    "mean_probability",
+    "max_probability",
+    "uncertainty",
+    "flagged_share",
+    "scanner",
+    "scan_date",
+    "scan_date_source",
+    *MEASURE_COLUMNS,
+    "patches",
+    "patches_lost",
+    "mpp_x",
+    "mpp_y",
+    "mpp_source",
+    "seconds",
+    "stage",
+    "error",
+    "advice",
+)
+ROWS_A_FILE: Final = 500
+READING_THREADS: Final = 8
+"""Statuses are small files, on network drives slow to open: several are read at once."""
+SHARE_OF_TIME: Final = 0.05
+LEAST_SECONDS: Final = 2.0
+FINAL_STATES: Final = frozenset({"done", "empty", "failed"})
+
+
+class Summary:
+    """What stands in summary.csv and the gallery: every slide of an output folder.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder; the slides of earlier runs in it are listed too.
+    parquet : bool
+        Write summary.parquet in the end. Without, one of an earlier run is removed then: it would
+        no longer agree with summary.csv.
+    """
+
+    def __init__(self, out: Path, *, parquet: bool = False) -> None:
+        self._out, self._parquet = out, parquet
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._changed: set[int] = set()
+        self._places: dict[str, int] = {}
+        self._next_flush = time.monotonic() + LEAST_SECONDS
+        self._read_all()
+
+    def update(self, slide_id: str, status: dict[str, Any]) -> None:
+        """Take in how a slide stands; the files follow within seconds."""
+        self._set(slide_row(slide_id, status))
+        if time.monotonic() >= self._next_flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has changed."""
+        start = time.monotonic()
+        with shared_files(self._out):
+            self._write()
+        self._changed.clear()
+        now = time.monotonic()
+        self._next_flush = now + max(LEAST_SECONDS, (now - start) / SHARE_OF_TIME)
+
+    def _write(self) -> None:
+        folder = self._out / GALLERY_NAME
+        with storing(folder):
+            folder.mkdir(exist_ok=True)
+        rows = list(self._rows.values())
+        for number in sorted(self._changed):
+            part = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
+            write_atomic(folder / f"rows-{number:04d}.js", rows_script(number, part).encode())
+        n_files = -(-len(rows) // ROWS_A_FILE)
+        write_atomic(folder / "manifest.js", manifest_script(n_files, len(rows)).encode())
+        write_atomic(self._out / "index.html", gallery_page().encode())
+        write_atomic(self._out / "summary.csv", _csv(rows).encode())
+
+    def close(self) -> None:
+        """Read again what other runs of this folder may have finished, and write all."""
+        self._read([name for name, row in self._rows.items() if row["state"] not in FINAL_STATES])
+        self.flush()
+        path = self._out / PARQUET_NAME
+        if self._parquet:
+            rows = sorted(self._rows.values(), key=_slide_id)
+            write_atomic(path, parquet_bytes(rows, COLUMNS))
+        else:
+            with storing(path):
+                path.unlink(missing_ok=True)
+
+    def _read_all(self) -> None:
+        slides = self._out / "slides"
+        with storing(slides):
+            slides.mkdir(parents=True, exist_ok=True)
+            self._read(sorted(path.name for path in slides.iterdir() if path.is_dir()))
+
+    def _read(self, names: list[str]) -> None:
+        folders = [self._out / "slides" / name for name in names]
+        with ThreadPoolExecutor(READING_THREADS) as pool:
+            for name, status in zip(names, pool.map(read_status, folders), strict=True):
+                self._set(slide_row(name, status))
+
+    def _set(self, row: dict[str, Any]) -> None:
+        name = row["slide_id"]
+        if self._rows.get(name) == row:
+            return
+        self._rows[name] = row  # a new slide comes last: the files before stay as they are
+        place = self._places.setdefault(name, len(self._places))
+        self._changed.add(place // ROWS_A_FILE)
+
+
+def write_summary(out: Path, *, parquet: bool = False) -> None:
+    """Write summary.csv, the gallery and, if asked for, summary.parquet of an output folder."""
+    Summary(out, parquet=parquet).close()
+
+
+def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
+    """Return a slide's row of the summary; what is not known is empty, not zero."""
+    totals = status.get("totals") or {}
+    mpp = status.get("mpp") or (None, None)
+    seconds = status.get("seconds") or {}
+    mask = status.get("tissue_mask") or {}
+    day, source = slide_date(status)
+    row = {
+        **{name: status.get(name) for name in COLUMNS},
+        **{name: totals.get(name) for name in ("idc_mm2", "idc_share")},
+        **{name: totals.get(name) for name in ("mean_probability", "max_probability")},
+        **{name: _known(value) for name, value in slide_measures(status).items()},
+        "scanner": status.get("vendor"),
+        "scan_date": day or None,
+        "scan_date_source": source or None,
+        "slide_id": slide_id,
+        "state": status.get("state", "unknown"),
+        "tissue_mm2": totals.get("tissue_mm2", mask.get("area_mm2")),
+        "regions": totals.get("n_regions"),
+        "mpp_x": mpp[0],
+        "mpp_y": mpp[1],
+        "seconds": round(sum(seconds.values()), 3) if seconds else None,
+    }
+    if row["state"] == "empty":
+        row["idc_mm2"], row["regions"] = 0.0, 0
+    return row
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    in_order = sorted(rows, key=_slide_id)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in in_order)
+    return text.getvalue()
+
+
+def _slide_id(row: dict[str, Any]) -> str:
+    return str(row["slide_id"])
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value

@@ -1,1 +1,0 @@
-"""Results taken elsewhere: exported, and compared with other runs and pathologists."""

@@ -1,0 +1,184 @@
+"""What the application works with: the run, its tiles, its reviews and the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wsi_pipeline import NOTICE
+from wsi_pipeline.classifier import bundled_folders, find_model, operating_points
+from wsi_pipeline.errors import ModelError, StorageError
+from wsi_pipeline.geometry import Size
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.results.slide_files import THUMB_NAME, THUMBNAIL_NAME
+from wsi_pipeline.web import vendor
+from wsi_pipeline.web.catalog import Catalog, CatalogEntry
+from wsi_pipeline.web.classify import UploadClassifier
+from wsi_pipeline.web.layers import grid_facts, regions_at
+from wsi_pipeline.web.review import (
+    Change,
+    ReviewStore,
+    ReviewUpdate,
+    counts,
+    detected_item,
+    drawn_item,
+)
+from wsi_pipeline.web.tiles import TILE_PX, DeepZoom, TileServer
+
+ImageSource = Literal["slide", "thumbnail", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewService:
+    """One output folder, open for review."""
+
+    catalog: Catalog
+    tiles: TileServer
+    uploads: UploadClassifier
+    _reviews: dict[str, ReviewStore] = field(default_factory=dict)
+
+    def review(self, entry: CatalogEntry) -> ReviewStore:
+        """Return the review of a slide; one object a slide, its lock is what keeps order."""
+        return self._reviews.setdefault(entry.slide_id, ReviewStore(entry.folder))
+
+    def save_review(self, entry: CatalogEntry, update: ReviewUpdate) -> dict[str, Any]:
+        """Save changes to the review of a slide and return the new review."""
+
+        def new_item(change: Change) -> dict[str, Any]:
+            if change.outline is not None:
+                return drawn_item(change, self.catalog.map(entry))
+            return detected_item(change, regions_at(self.catalog, entry, change.threshold))
+
+        return self.review(entry).save(update, new_item)
+
+    def archive(self) -> dict[str, Any]:
+        """Return the run and a row a slide."""
+        record = self.catalog.record
+        model = record.get("model") or {}
+        return {
+            "notice": NOTICE,
+            "run": {
+                "name": self.catalog.out.resolve().name,
+                "state": record.get("state"),
+                "started": record.get("started"),
+                "version": record.get("wsi_pipeline"),
+                "model": model.get("name"),
+                "threshold": model.get("threshold"),
+            },
+            "slides": [self._row(entry) for entry in self.catalog.entries()],
+        }
+
+    def slide(self, entry: CatalogEntry) -> dict[str, Any]:
+        """Return everything the slide page needs but pixels, map and regions."""
+        map_ = self.catalog.map(entry) if entry.has_map else None
+        source, size, warnings = self._image(entry, map_)
+        status = entry.status
+        return {
+            "slide_id": entry.slide_id,
+            "fingerprint": entry.fingerprint,
+            "notice": NOTICE,
+            "row": self._row(entry),
+            "image": {
+                "source": source,
+                "width": size.width,
+                "height": size.height,
+                "mpp": status.get("mpp"),
+                "tile_px": TILE_PX,
+                "max_level": DeepZoom(size).max_level if source != "none" else 0,
+            },
+            "map": grid_facts(map_) if map_ else None,
+            "threshold": map_.threshold if map_ else None,
+            "operating_points": operating_points_of(map_),
+            "warnings": [*(status.get("warnings") or []), *warnings],
+            "facts": _facts(status, map_),
+            "viewer": vendor.is_installed(),
+        }
+
+    def _row(self, entry: CatalogEntry) -> dict[str, Any]:
+        return {
+            **self.catalog.row(entry),
+            "fingerprint": entry.fingerprint,
+            "has_overlay": (entry.folder / "overlay.png").is_file(),
+            "has_gallery": (entry.folder / THUMB_NAME).is_file(),
+            "review": self._review_row(entry),
+        }
+
+    def _review_row(self, entry: CatalogEntry) -> dict[str, Any]:
+        """Return how far the review is; a damaged one must not take the archive page away."""
+        try:
+            return counts(self.review(entry).read())
+        except StorageError as error:
+            return {"problem": str(error)}
+
+    def _image(
+        self, entry: CatalogEntry, map_: ProbabilityMap | None
+    ) -> tuple[ImageSource, Size, list[str]]:
+        """Return what there is to look at, its size in image px and what is amiss with it."""
+        reader = self.tiles.reader(entry)
+        if reader is not None:
+            bounds = reader.pyramid.bounds_l0
+            found = (bounds.x, bounds.y, bounds.width, bounds.height)
+            if map_ is None or found == map_.bounds_l0:
+                return "slide", Size(bounds.width, bounds.height), []
+        warnings = [
+            "The slide's file was not found; the stored thumbnail is shown. "
+            "Start the server with --slides DIR to zoom in."
+            if reader is None
+            else "The file found is not the slide that was run; the stored thumbnail is shown."
+        ]
+        if map_ is None:
+            return "none", Size(1, 1), []
+        _, _, width, height = map_.bounds_l0
+        has_thumbnail = (entry.folder / THUMBNAIL_NAME).is_file()
+        return ("thumbnail" if has_thumbnail else "none"), Size(width, height), warnings
+
+
+def operating_points_of(map_: ProbabilityMap | None) -> dict[str, float]:
+    """Return the thresholds of the model that made a map, where that model is bundled."""
+    model = map_.attributes.get("model", {}) if map_ else {}
+    if model.get("name") not in bundled_folders():
+        return {}
+    try:
+        card = find_model(model["name"])
+    except ModelError:  # the results stay readable, whatever became of the model since
+        return {}
+    if card.sha256 != model.get("sha256"):
+        return {}
+    return operating_points(card)
+
+
+def _facts(status: dict[str, Any], map_: ProbabilityMap | None) -> dict[str, Any]:
+    attributes = map_.attributes if map_ else {}
+    stain, mask = status.get("stain") or {}, status.get("tissue_mask") or {}
+    return {
+        "vendor": status.get("vendor"),
+        "size_l0": status.get("size_l0"),
+        "mpp_source": status.get("mpp_source"),
+        "icc": status.get("icc"),
+        "device": status.get("device"),
+        "version": attributes.get("version"),
+        "model": attributes.get("model"),
+        "patch_px": attributes.get("patch_px"),
+        "stride_px": attributes.get("stride_px"),
+        "tta": attributes.get("tta"),
+        "config_sha256": attributes.get("config_sha256"),
+        "stain": stain.get("used"),
+        "stain_warnings": stain.get("warnings") or [],
+        "pen_share": mask.get("pen_share"),
+        "patches_lost": status.get("patches_lost"),
+        "seconds": status.get("seconds"),
+        "totals": status.get("totals"),
+    }
+
+
+def open_service(out: Path, slides_dir: Path | None, uploads: UploadClassifier) -> ReviewService:
+    """Open an output folder.
+
+    Raises
+    ------
+    IncompleteRunError
+        Where `out` is not the output of a run.
+    """
+    catalog = Catalog(out, slides_dir)
+    return ReviewService(catalog, TileServer(catalog), uploads)
