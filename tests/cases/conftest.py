@@ -1,0 +1,121 @@
+"""A situation of a real user: its files, the commands that it gives, what these say.
+
+Each test of this folder is one situation, its docstring the situation in words and its marker the
+row of the list that it comes from ("52"; "4+" for one of the same kind that nobody has listed).
+``python -m tests.cases.table`` prints them all with what the program says now.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PhantomFactory
+from wsi_pipeline.cli.main import main
+from wsi_pipeline.geometry import Box, Size
+
+MODEL = Path(__file__).parents[1] / "models" / "darkness"
+SLIDE = {"size_l0": Size(2000, 2000), "hot_box_l0": Box(400, 400, 800, 800), "mpp": 4.0}
+"""5 x 5 patches of 400 µm by 20 x 20: 8 x 8 mm, of which 3.2 x 3.2 mm are dark, called IDC."""
+ONE_PROCESS = "execution: {isolation: threads, workers: 1}\n"
+"""A process a slide, as a run of many has by default, takes seconds to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command ended."""
+
+    status: int
+    text: str
+    """All that stood on the terminal."""
+
+    def __contains__(self, words: str) -> bool:
+        return words in self.text
+
+
+@dataclass(slots=True)
+class Case:
+    """A user's folder and terminal."""
+
+    folder: Path
+    make_slide: PhantomFactory
+    read_terminal: Callable[[], str]
+    steps: list[tuple[str, Said]] = field(default_factory=list)
+    """Each command line and how it ended."""
+
+    def slide(self, name: str = "s.tif", **changes: Any) -> Path:
+        """Write a small slide, see `SLIDE`."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.make_slide(name, **(SLIDE | changes))
+        return path
+
+    def write(self, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
+        """Write a file."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        return path
+
+    def wsi(self, line: str) -> Said:
+        """Call ``wsi-pipeline`` in the folder with these words, split as a shell does."""
+        words = shlex.split(line)
+        if words[0] in {"run", "scan", "classify"}:
+            self.write("one_process.yaml", ONE_PROCESS)
+            words += ["--model", str(MODEL)]
+            words += ["-c", "one_process.yaml"] if words[0] != "classify" else []
+        try:
+            status = main(words)
+        except SystemExit as exit_:  # argparse
+            status = int(exit_.code or 0)
+        said = Said(status, self.read_terminal())
+        self.steps.append((line, said))
+        return said
+
+    def run(self, inputs: str = ".", options: str = "") -> Said:
+        """``run`` into the folder ``out``, the map alone."""
+        return self.wsi(f"run {inputs} -o out --outputs map {options}")
+
+    def summary(self, out: str = "out") -> dict[str, dict[str, str]]:
+        """Return the rows of summary.csv by their id."""
+        path = self.folder / out / "summary.csv"
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            return {row["slide_id"]: row for row in csv.DictReader(handle)}
+
+    def states(self, out: str = "out") -> dict[str, str]:
+        """Return how each slide ended, by its id."""
+        return {slide_id: row["state"] for slide_id, row in self.summary(out).items()}
+
+    def status(self, slide_id: str, out: str = "out") -> dict[str, Any]:
+        """Return what stands in status.json of a slide."""
+        path = self.folder / out / "slides" / slide_id / "status.json"
+        return dict(json.loads(path.read_bytes()))
+
+
+@pytest.fixture
+def case(
+    tmp_path: Path,
+    phantom_factory: PhantomFactory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Case:
+    """Return an empty folder, which is the working directory too."""
+
+    def read_terminal() -> str:
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    monkeypatch.chdir(tmp_path)
+    here = Case(tmp_path, phantom_factory, read_terminal)
+    request.node.user_properties.append(("steps", here.steps))
+    request.node.user_properties.append(("folder", os.fspath(tmp_path)))
+    return here
