@@ -77,6 +77,24 @@ class TiffTiles:
                 index = row * self._across + col
                 yield index, box_level.intersection(self.box(index))
 
+    def read(self, box_level: Box) -> RgbArray | None:
+        """Return a box within the level, None where one of its tiles cannot be decoded."""
+        out = np.empty((box_level.height, box_level.width, 3), np.uint8)
+        for index, part in self.parts(box_level):
+            pixels = self.decode(index)
+            if pixels is None:
+                return None
+            tile, y, x = self.box(index), part.y - box_level.y, part.x - box_level.x
+            top, left = part.y - tile.y, part.x - tile.x
+            out[y : y + part.height, x : x + part.width] = pixels[
+                top : top + part.height, left : left + part.width
+            ]
+        return out
+
+    def is_missing(self, index: int) -> bool:
+        """Tell whether the file never held a tile: it was not scanned."""
+        return self._byte_counts[index] == 0
+
     def decode(self, index: int) -> RgbArray | None:
         """Return a tile, uint8 (height, width, 3) without what reaches past the level.
 
@@ -93,6 +111,21 @@ class TiffTiles:
             return None
         box = self.box(index)
         return pixels[: box.height, : box.width]
+
+
+def tiles_of_page(path: Path, page: tifffile.TiffPage) -> TiffTiles | None:
+    """Return the tiles of a page, None where they are not of a kind known here.
+
+    Raises
+    ------
+    ReadError
+        Where the page is larger than its tiles.
+    """
+    if not page.is_tiled or not _is_plain(page):
+        return None
+    _check_size(page)
+    decode = _decoder(page)
+    return decode and TiffTiles(path, page, decode)
 
 
 def find_tiles(path: Path, vendor: str, size: Size) -> TiffTiles | None:
@@ -125,10 +158,7 @@ def find_tiles(path: Path, vendor: str, size: Size) -> TiffTiles | None:
             for page in pages:
                 _check_size(page)
             # Two pages of one size: which one OpenSlide takes is its affair.
-            if len(pages) != 1 or not _is_plain(pages[0]):
-                return None
-            decode = _decoder(pages[0])
-            return decode and TiffTiles(path, pages[0], decode)
+            return tiles_of_page(path, pages[0]) if len(pages) == 1 else None
     except (tifffile.TiffFileError, *_DECODER_ERRORS):
         return None
 
