@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,7 +36,7 @@ UNREADABLE: Final[Mapping[str, Known]] = {
     ".ims": Known("an Imaris file", TO_TIFF),
     ".isyntax": Known(
         "a Philips iSyntax slide",
-        "Export it as TIFF from the Philips software, or convert it with isyntax2raw and raw2ometiff",
+        "Export it as TIFF from the Philips software, or use isyntax2raw and raw2ometiff",
     ),
     ".j2k": Known("a JPEG 2000 picture", VIPS),
     ".jp2": Known("a JPEG 2000 picture", VIPS),
@@ -95,17 +95,12 @@ _MAGIC: Final[tuple[tuple[int, bytes, Known], ...]] = (
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_CODECS: Final[Mapping[int, str]] = {
     22610: "JPEG XR",
-    33003: "JPEG 2000",
-    33005: "JPEG 2000",
     34712: "JPEG 2000",
     34887: "LERC",
     34892: "lossy JPEG of DNG",
-    34925: "LZMA",
-    34926: "Zstandard",
     34927: "WebP",
     34933: "PNG",
     34934: "JPEG XR",
-    50000: "Zstandard",
     50001: "WebP",
     50002: "JPEG XL",
     52546: "JPEG XL",
@@ -147,11 +142,6 @@ def known_by_name(path: Path) -> Known | None:
     return UNREADABLE.get(path.suffix.strip().lower())
 
 
-def codec_name(compression: int) -> str:
-    """Return what the tiles of a TIFF are packed with, in words."""
-    return _TIFF_CODECS.get(compression, f"compression {compression}")
-
-
-def first_of(*questions: Callable[[], Known | None]) -> Known | None:
-    """Return the first answer."""
-    return next(filter(None, (ask() for ask in questions)), None)
+def codec_name(compression: int) -> str | None:
+    """Return what the tiles of a TIFF are packed with where OpenSlide does not unpack it."""
+    return _TIFF_CODECS.get(compression)

@@ -88,8 +88,8 @@ def _number_of_pages(pixels: ET.Element) -> int:
     """Return how many pages the planes fill: samples of one channel share theirs."""
     samples = [_count(c, "SamplesPerPixel") for c in _children(pixels, "Channel")]
     n_channels = len(samples) if samples and sum(samples) == _count(pixels, "SizeC") else 0
-    return _count(pixels, "SizeZ") * _count(pixels, "SizeT") * (
-        n_channels or _count(pixels, "SizeC")
+    return (
+        _count(pixels, "SizeZ") * _count(pixels, "SizeT") * (n_channels or _count(pixels, "SizeC"))
     )
 
 

@@ -56,13 +56,29 @@ def open_slide(
     path = Path(path)
     option = _as_mpp(mpp)
     _check_is_readable_file(path)
-    # the foreign library is loaded with the first slide, not with the package
+    # the foreign libraries are loaded with the first slide, not with the package
     from wsi_pipeline.slides.openslide_reader import OpenSlideReader, is_openslide_file
     from wsi_pipeline.slides.picture import open_picture
+    from wsi_pipeline.slides.tiff_contents import read_contents, require_color
+    from wsi_pipeline.slides.tiff_series import open_series
+    from wsi_pipeline.slides.unopened import refuse_what_is_known
 
-    if is_openslide_file(path):
-        return OpenSlideReader(path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc)
-    return open_picture(path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc)
+    contents = read_contents(path)
+    if contents is not None:
+        require_color(path, contents)
+        if contents.chosen.page != 0:
+            series = open_series(path, contents, mpp=option, mpp_override=mpp_override)
+            if series is not None:
+                return series
+    if is_openslide_file(path) and not (contents and contents.chosen.page):
+        return OpenSlideReader(
+            path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc, contents=contents
+        )
+    if contents is None:
+        refuse_what_is_known(path)
+    return open_picture(
+        path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc, contents=contents
+    )
 
 
 def _as_mpp(mpp: float | Mpp | None) -> Mpp | None:

@@ -17,10 +17,14 @@ from wsi_pipeline.slides.canvas import thumbnail_within
 from wsi_pipeline.slides.color import plan_icc
 from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.downsamples import corrected_downsamples
+from wsi_pipeline.slides.focal_planes import unread_planes
+from wsi_pipeline.slides.formats import TO_TIFF
 from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
-from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution
+from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution, with_ome
 from wsi_pipeline.slides.scan_date import stated_scan_date
+from wsi_pipeline.slides.tiff_contents import TiffContents
 from wsi_pipeline.slides.tiff_tiles import TiffTiles, find_tiles
+from wsi_pipeline.slides.unopened import is_unsupported, unopened
 
 PIECE_PX: Final = 512
 """Side of the pieces that a box is read in, level px: a few tiles. Larger ones cost small boxes on
@@ -43,6 +47,8 @@ class OpenSlideReader:
         The slide file.
     mpp, mpp_override, apply_icc
         As in `open_slide`.
+    contents : TiffContents or None
+        What the file holds, where it is a TIFF.
 
     Raises
     ------
@@ -73,6 +79,7 @@ class OpenSlideReader:
         mpp: Mpp | None = None,
         mpp_override: Mpp | None = None,
         apply_icc: bool = False,
+        contents: TiffContents | None = None,
     ) -> None:
         self._path = path
         self._lock = threading.Lock()
@@ -87,14 +94,18 @@ class OpenSlideReader:
             lambda: handle.color_profile, apply_icc=apply_icc
         )
         power = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        size = self._pyramid.size_l0
+        ome = contents.chosen.mpp if contents else None
         resolution = resolve(
-            stated_resolution(properties),
-            self._pyramid.size_l0,
+            with_ome(ome, stated_resolution(properties), size),
+            size,
             objective_power=power,
             mpp=mpp,
             mpp_override=mpp_override,
         )
-        self._info = _info(path, properties, resolution, power, icc, icc_warnings)
+        warnings = resolution.warnings + icc_warnings
+        unread = _unread(contents, properties)
+        self._info = _info(path, properties, resolution, power, icc, unread, warnings)
 
     @property
     def info(self) -> SlideInfo:
@@ -211,7 +222,7 @@ class OpenSlideReader:
             raise ReadError(
                 f"{self._path.name}: level {level} cannot be read at x {piece.x}, y {piece.y}, "
                 f"{piece.width} x {piece.height} px ({exc})",
-                _DAMAGED_ADVICE,
+                TO_TIFF if is_unsupported(exc) else _DAMAGED_ADVICE,
             ) from exc
 
     def _opaque(self, rgba: RgbArray) -> RgbArray:
@@ -253,11 +264,7 @@ def _open(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(str(path))
     except openslide.OpenSlideError as exc:
-        raise SlideOpenError(
-            f"{path.name} cannot be opened ({exc})",
-            "The file may be truncated or damaged, or a part of the slide missing: copy it again, "
-            "with the files and folders that belong to it",
-        ) from exc
+        raise unopened(path, exc) from exc
 
 
 def _pieces(box: Box) -> Iterator[Box]:
@@ -294,7 +301,8 @@ def _info(
     resolution: Resolution,
     objective_power: float | None,
     icc: str,
-    icc_warnings: tuple[str, ...],
+    unread: tuple[str, ...],
+    warnings: tuple[str, ...],
 ) -> SlideInfo:
     return SlideInfo(
         path=path,
@@ -306,9 +314,21 @@ def _info(
         objective_power=objective_power,
         background_rgb=_background(properties),
         icc=icc,
-        warnings=resolution.warnings + icc_warnings,
+        warnings=unread + warnings,
+        unread=unread,
         scan_date=stated_scan_date(properties),
     )
+
+
+def _unread(contents: TiffContents | None, properties: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what OpenSlide leaves out of the file."""
+    if contents is None:
+        return unread_planes(properties)
+    vendor = properties.get(openslide.PROPERTY_NAME_VENDOR)
+    if vendor == "generic-tiff":
+        return contents.unread
+    # Aperio and Hamamatsu keep each focal plane as a page of its own beside level 0.
+    return contents.unread_planes if vendor in ("aperio", "hamamatsu") else ()
 
 
 def _background(properties: Mapping[str, str]) -> tuple[int, int, int]:

@@ -17,8 +17,10 @@ from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.geometry import Mpp, RgbArray, Size
 from wsi_pipeline.slides.array_reader import ArrayReader
 from wsi_pipeline.slides.color import plan_icc, profile_from_bytes
+from wsi_pipeline.slides.formats import is_tiff, read_head
 from wsi_pipeline.slides.pyramid import SlideInfo
-from wsi_pipeline.slides.resolution import NO_SOURCE, Resolution, resolve, tiff_resolution
+from wsi_pipeline.slides.resolution import NO_SOURCE, Resolution, resolve, tiff_resolution, with_ome
+from wsi_pipeline.slides.tiff_contents import TiffContents, colorless
 
 LARGEST_PICTURE_PX: Final = 1_000_000_000
 """3 GB as RGB: what is larger belongs in a pyramidal TIFF."""
@@ -42,8 +44,11 @@ def open_picture(
     mpp: Mpp | None = None,
     mpp_override: Mpp | None = None,
     apply_icc: bool = False,
+    contents: TiffContents | None = None,
 ) -> ArrayReader:
     """Open a PNG, JPEG or TIFF picture; parameters as in `open_slide`.
+
+    `contents` says what a TIFF holds: its chosen image is read.
 
     Only a TIFF states its µm/px: the dots per inch of a PNG or JPEG speak of a screen or printer.
 
@@ -52,14 +57,15 @@ def open_picture(
     SlideOpenError
         Where it is no picture, damaged, too large for memory, or has no color.
     """
-    picture = _load(path)
+    picture = _load(path, contents)
     to_srgb, icc, icc_warnings = plan_icc(
         lambda: profile_from_bytes(picture.icc_profile), apply_icc=apply_icc
     )
     rgb = picture.rgb if to_srgb is None else to_srgb(picture.rgb)
+    size, unread = Size(rgb.shape[1], rgb.shape[0]), contents.unread if contents else ()
     resolution = resolve(
-        picture.resolution,
-        Size(rgb.shape[1], rgb.shape[0]),
+        with_ome(contents.chosen.mpp if contents else None, picture.resolution, size),
+        size,
         mpp=mpp,
         mpp_override=mpp_override,
     )
@@ -73,25 +79,26 @@ def open_picture(
         objective_power=None,
         background_rgb=_WHITE,
         icc=icc,
-        warnings=resolution.warnings + picture.warnings + icc_warnings,
+        warnings=unread + resolution.warnings + picture.warnings + icc_warnings,
+        unread=unread,
     )
     return ArrayReader([rgb], info=info)
 
 
-def _load(path: Path) -> _Picture:
-    if path.suffix.lower() in {".tif", ".tiff", ".svs"}:
-        return _load_tiff(path)
+def _load(path: Path, contents: TiffContents | None) -> _Picture:
+    if path.suffix.lower() in {".tif", ".tiff", ".svs"} or is_tiff(read_head(path)):
+        return _load_tiff(path, contents.chosen.page if contents else 0)
     return _load_with_pillow(path)
 
 
-def _load_tiff(path: Path) -> _Picture:
+def _load_tiff(path: Path, number: int) -> _Picture:
     try:
         with tifffile.TiffFile(path) as tiff:
             _check_is_whole(path, tiff)
-            page = tiff.pages.first
+            page = tiff.pages[number]
             _check_size(path, page.imagewidth, page.imagelength)
             pixels, photometric = page.asarray(), page.photometric.name
-            resolution = _page_resolution(page)
+            resolution = page_resolution(page)
             profile = page.tags.valueof("InterColorProfile")
     except SlideOpenError:
         raise
@@ -123,7 +130,8 @@ def _check_is_whole(path: Path, tiff: tifffile.TiffFile) -> None:
         )
 
 
-def _page_resolution(page: tifffile.TiffPage) -> Resolution:
+def page_resolution(page: tifffile.TiffPage) -> Resolution:
+    """Return µm/px by the resolution tags of a page."""
     x, y = page.tags.valueof("XResolution"), page.tags.valueof("YResolution")
     if not x or not y or not x[1] or not y[1]:
         return Resolution(None, NO_SOURCE)
@@ -137,13 +145,13 @@ def _as_rgb(
 ) -> tuple[RgbArray, tuple[str, ...]]:
     """Return uint8 RGB; refuse what has no color."""
     if photometric not in {"RGB", "YCBCR"} or pixels.ndim != 3 or pixels.shape[-1] not in {3, 4}:
-        raise _colorless(path, f"{photometric.lower()} picture of shape {pixels.shape}")
+        raise colorless(path, f"{photometric.lower()} picture of shape {pixels.shape}")
     warnings: tuple[str, ...] = ()
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
         warnings = ("16 bits a channel reduced to 8: 65535 is read as white",)
     if pixels.dtype != np.uint8:
-        raise _colorless(path, f"picture of {pixels.dtype} values")
+        raise colorless(path, f"picture of {pixels.dtype} values")
     if pixels.shape[-1] == 4:
         return _on_white(Image.fromarray(pixels)), warnings
     return np.ascontiguousarray(pixels, np.uint8), warnings
@@ -185,7 +193,7 @@ def _rgb_from_pillow(path: Path, image: Image.Image) -> RgbArray:
         return _on_white(image.convert("RGBA"))
     if image.mode in {"RGB", "P", "CMYK", "YCbCr"}:
         return np.array(image.convert("RGB"))
-    raise _colorless(path, f"picture of Pillow mode {image.mode}")
+    raise colorless(path, f"picture of Pillow mode {image.mode}")
 
 
 def _on_white(rgba: Image.Image) -> RgbArray:
@@ -199,13 +207,6 @@ def _check_size(path: Path, width: int, height: int) -> None:
             f"{path.name} has {width} x {height} px, too many to hold in memory as a plain picture",
             _PYRAMID_ADVICE,
         )
-
-
-def _colorless(path: Path, what: str) -> SlideOpenError:
-    return SlideOpenError(
-        f"{path.name} is a {what}, not 8-bit RGB",
-        "The classifier needs the colors of the stain: export the slide in color",
-    )
 
 
 def _sha256(path: Path) -> str:

@@ -52,6 +52,8 @@ class SlideInfo:
     """"none", "present, not applied" or "applied to sRGB"."""
     warnings: tuple[str, ...] = ()
     """What a user should know about the slide (mpp that disagrees with the magnification ...)."""
+    unread: tuple[str, ...] = ()
+    """What the file holds beside what is read (scenes, focal planes); in `warnings` too."""
     scan_date: ScanDate | None = None
     """The day of the scan, where the file states one."""
 

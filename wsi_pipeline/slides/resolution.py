@@ -29,6 +29,7 @@ DISAGREEMENT: Final = 0.02
 NO_SOURCE: Final = "none"
 OPTION_SOURCE: Final = "override (--mpp)"
 LIST_SOURCE: Final = "override (slide list)"
+OME_SOURCE: Final = "OME-XML PhysicalSizeX"
 
 _VENDOR_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "aperio": ("aperio.MPP",),
@@ -80,6 +81,29 @@ def tiff_resolution(x_per_unit: object, y_per_unit: object, unit: str) -> Resolu
     return Resolution(Mpp(unit_um / per_unit.x, unit_um / per_unit.y), "tiff.XResolution")
 
 
+def with_ome(ome: Mpp | None, tagged: Resolution, size_l0: Size) -> Resolution:
+    """Return what an OME-TIFF states: its XML speaks of µm, the tags often of a screen.
+
+    Parameters
+    ----------
+    ome : Mpp or None
+        PhysicalSizeX and -Y, µm/px.
+    tagged : Resolution
+        By the tags of the TIFF.
+    size_l0 : Size
+        Level-0 px.
+    """
+    if ome is None or _fault(ome, size_l0):
+        return tagged if ome is None or tagged.mpp else Resolution(ome, OME_SOURCE)
+    if tagged.mpp is None or _fault(tagged.mpp, size_l0) or not _differ(tagged.mpp, ome):
+        return Resolution(ome, OME_SOURCE)
+    warning = (
+        f"{OME_SOURCE} states {_words(ome)}, used in place of the {_words(tagged.mpp)} of "
+        f"{tagged.source}"
+    )
+    return Resolution(ome, OME_SOURCE, (warning,))
+
+
 def resolve(
     stated: Resolution,
     size_l0: Size,
@@ -111,6 +135,8 @@ def resolve(
     else:
         chosen = stated
     warnings = _disagreements(stated, chosen, mpp)
+    if chosen is stated:
+        warnings = stated.warnings + warnings
     if chosen.mpp is None:
         return chosen
     fault = _fault(chosen.mpp, size_l0)

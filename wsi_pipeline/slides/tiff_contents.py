@@ -6,6 +6,7 @@ shows the first page. Whatever else lies in the file would be left out without a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ COARSER: Final = 3.0
 """An unnamed first image this much coarser than another, and smaller, is its macro picture."""
 MOST_NAMED: Final = 4
 """Images named one by one in a warning."""
-_BESIDE: Final = re.compile(r"\b(label|macro|overview|thumbnail|thumb|map|preview|barcode)\b", re.I)
+_BESIDE: Final = re.compile(
+    r"\b(label|macro|overview|thumbnail|thumb|map|preview|barcode)\b", re.IGNORECASE
+)
 _REDUCED, _MASK = 1, 4
 _SAME_PICTURE: Final = 0.8
 """Correlation of the gray values from which a smaller page is a level of the first."""
@@ -34,10 +37,14 @@ _SAME_GRAY: Final = 10.0
 """Difference of the means where both are blank, of 255."""
 _LARGEST_PROBE_PX: Final = 2048
 """Side of what is read of the first image to compare."""
-_IMAGEJ_PAGES: Final = re.compile(r"^ImageJ=.*?^images=(\d+)", re.S | re.M)
+_IMAGEJ_PAGES: Final = re.compile(r"^ImageJ=.*?^images=(\d+)", re.DOTALL | re.MULTILINE)
 _QPTIFF_KIND: Final = re.compile(r"<ImageType>\s*(\w+)\s*</ImageType>")
 
 DAMAGED: Final = (tifffile.TiffFileError, ValueError, RuntimeError, OSError, EOFError, IndexError)
+
+
+# What it complains of in damaged files is said by the error that follows.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +94,20 @@ class TiffContents:
             named = ", ".join(map(str, others[:MOST_NAMED]))
             more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
             words.append(
-                f"only one of {len(others) + 1} images in the file was read, {self.chosen}; NOT READ: "
-                f"{named}{more}. Export each scene as a file of its own"
+                f"only one of {len(others) + 1} images in the file was read, {self.chosen}; NOT "
+                f"READ: {named}{more}. Export each scene as a file of its own"
             )
-        if self.chosen.n_planes > 1:
-            words.append(
-                f"only the first of {self.chosen.n_planes} pictures of one size (focal planes, "
-                "points in time) was read"
-            )
-        return tuple(words)
+        return (*words, *self.unread_planes)
+
+    @property
+    def unread_planes(self) -> tuple[str, ...]:
+        """The pictures of the chosen image's size that are left out, as a sentence."""
+        if self.chosen.n_planes == 1:
+            return ()
+        return (
+            f"only the first of {self.chosen.n_planes} pictures of one size (focal planes, points "
+            "in time) was read",
+        )
 
 
 def read_contents(path: Path) -> TiffContents | None:
@@ -249,7 +261,9 @@ def _why_colorless(page: Any, n_pages: int) -> str:
     if page.samplesperpixel < 3:
         return f"picture of {page.samplesperpixel} samples a pixel ({name}, {shape})"
     if _bits(page) not in (8, 16) or int(page.sampleformat) != 1:
-        return f"picture of {_bits(page)}-bit samples of the format {int(page.sampleformat)} ({name})"
+        return (
+            f"picture of {_bits(page)}-bit samples of the format {int(page.sampleformat)} ({name})"
+        )
     return ""
 
 
