@@ -15,7 +15,7 @@ import bootstrap
 
 DEMO_OUT = bootstrap.ROOT / "demo_out"
 SYNTHETIC = DEMO_OUT / "synthetic.tif"
-GENERATOR = bootstrap.ROOT / "wsi_pipeline/slides/synthetic"
+GENERATOR = bootstrap.ROOT / "wsi_pipeline/demo"
 LEFT_BEHIND = {
     "overlay": "overlay.png",
     "map": "probability.zarr",

@@ -25,7 +25,7 @@ NOTICE = "Research use only. Not for diagnosis."
 __all__ = ["ProbabilityMap", "WsiPipelineError", "make_demo_slide", "open_slide", "run_slide"]
 
 _HOMES = {
-    "ProbabilityMap": "wsi_pipeline.probability",
+    "ProbabilityMap": "wsi_pipeline.maps",
     "WsiPipelineError": "wsi_pipeline.errors",
     "make_demo_slide": "wsi_pipeline.demo",
     "open_slide": "wsi_pipeline.slides",
@@ -38,3 +38,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too that no one has asked for yet."""
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +16,9 @@ from wsi_pipeline.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+StainMethod = Literal["none", "reinhard", "macenko", "vahadane", "histogram"]
+STAIN_METHODS: Final[tuple[str, ...]] = get_args(StainMethod)
+"""What `stain.METHODS` can do, known without loading it."""
 
 
 class Section(BaseModel):
@@ -66,7 +69,7 @@ class TilingSection(Section):
 class StainSection(Section):
     """Stain normalization."""
 
-    method: Literal["none", "reinhard", "macenko", "vahadane", "histogram"] | None = None
+    method: StainMethod | None = None
     """Default: what the model was trained with."""
     reference: str | None = None
     """What slides are normalized to: a saved stain_reference.json, or a slide or picture. Default:

@@ -7,7 +7,8 @@
 PATCHES: the IDC archive's layout. Every variant trains on the same sample of the training patients
 and is judged on the validation patients, which choose epoch and threshold too: look at differences,
 not at figures. One line of RESULTS.jsonl a training; what stands there is not done again, so the
-script can be stopped and goes on where it was. `--teachers` names a folder of
+script can be stopped and goes on where it was. The table is printed, and written into ablation.md
+beside this script. `--teachers` names a folder of
 `wsi-pipeline train --folds` on the same PATCHES, `--imagenet` weights of MobileNetV2; without them
 their variants are left out.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from conditions import CONDITIONS, Condition
+from study_table import beside, measured_today, write_table
 
 from wsi_pipeline.classifier import logit
 from wsi_pipeline.classifier.classifier import dihedral_views
@@ -62,10 +64,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What each changes in the training options. The order is that of the work and of the table."""
 COLUMNS = {
-    "auc": "AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
     "auc_tta": "AUC, 8 views",
+    "balanced_accuracy": "balanced accuracy",
     "auc_jpeg": "JPEG 80 4:2:0",
     "auc_stains": "other stains",
     "auc_blur": "blurred",
@@ -86,8 +86,21 @@ def main() -> int:
     if not options.table_only:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _work(options)
-    print(table(_results(options.out)))
+    results = _results(options.out)
+    lines = table(results).splitlines()
+    print("\n".join(lines))
+    if results:
+        write_table(options.table, [measured_today(_facts(results[0])), "", *lines])
     return 0
+
+
+def _facts(line: dict[str, Any]) -> str:
+    """Return what the trainings have in common, from one of them."""
+    patients = line["patients"] or "all"
+    return (
+        f"{line['architecture']} where a variant names no other, {line['precision']}, {patients} "
+        f"patients, {line['per_patient'] or 'all'} patches of each at most, {line['epochs']} epochs"
+    )
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -229,7 +242,7 @@ def _robustness(network: Any, changed: dict[str, PatchDataset]) -> dict[str, flo
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Return Markdown: mean ± standard deviation over the seeds, and the difference to the base.
+    """Return Markdown: means over the seeds, and the difference to the base.
 
     The difference is taken seed by seed, so that what a seed does to every variant cancels.
     """
@@ -239,23 +252,24 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     for line in results:
         by_variant.setdefault(line["variant"], {})[line["seed"]] = line
     names = sorted(by_variant, key=[*VARIANTS].index)
-    head = ["variant", "seeds", *COLUMNS.values(), "AUC - base"]
+    head = ["variant", "seeds", "AUC", *COLUMNS.values(), "AUC - base"]
     rows = [head, ["---"] * len(head)]
     base = by_variant.get(BASE, {})
     for name in names:
         runs = by_variant[name]
-        cells = [_mean([run[key] for run in runs.values()]) for key in COLUMNS]
+        aucs = _mean([run["auc"] for run in runs.values()])
+        cells = [f"{np.mean([run[key] for run in runs.values()]):.3f}" for key in COLUMNS]
         common = sorted(set(runs) & set(base)) if name != BASE else []
         gains = [runs[seed]["auc"] - base[seed]["auc"] for seed in common]
-        rows.append([name, str(len(runs)), *cells, _mean(gains, signed=True)])
+        rows.append([name, str(len(runs)), aucs, *cells, _mean(gains, signed=True)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _mean(values: Sequence[float], *, signed: bool = False) -> str:
     if not values:
         return "–"
-    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):{'+' if signed else ''}.4f}{spread}"
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):{'+' if signed else ''}.3f}{spread}"
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
@@ -283,6 +297,7 @@ def _arguments() -> argparse.Namespace:
     add("--minutes", type=float, default=float("inf"), help="begin no training after these")
     add("--teachers", type=Path, metavar="DIR")
     add("--imagenet", type=Path, metavar="FILE")
+    add("--table", type=Path, default=beside(__file__), metavar="FILE.md")
     add("--table-only", action="store_true")
     options = parser.parse_args()
     if options.patches is None and not options.table_only:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each way of refining a map by its neighbors brings, on whole mounts of patches.
 
-    python scripts/studies/compare_context.py PATCHES --teachers TEACHERS [--model DIR] [-o FILE.md]
+    python scripts/studies/compare_context.py PATCHES --teachers TEACHERS [--model DIR]
 
 PATCHES: the IDC archive's layout; its patients that are complete are put together to maps.
 TEACHERS: folder of `wsi-pipeline train PATCHES --folds K`. The maps of the training patients hold
@@ -11,8 +11,8 @@ view).
 Every variant is fitted on the training maps alone. Settings named in brackets had the least
 cross-entropy on training maps left out in turn (one at a time; networks: in so many parts). The
 validation maps choose the threshold, all together and by the same rule for all variants. Networks
-are trained with several seeds: mean ± standard deviation. Prints Markdown: an entry is AUC /
-balanced accuracy / Dice.
+are trained with several seeds: mean ± standard deviation. An entry is AUC / balanced accuracy /
+Dice. The table is printed, and written into compare_context.md beside this script.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from context_features import (
 )
 from context_networks import filter_network, network, u_net
 from numpy.typing import NDArray
+from study_table import beside, measured_today, write_table
 
 from wsi_pipeline.classifier import find_model, load_classifier, logit, sigmoid
 from wsi_pipeline.geometry import FloatArray
@@ -74,7 +75,7 @@ class Variant:
 
 
 def main() -> None:
-    """Compare, print the table, and write it where asked."""
+    """Compare, print the table, and write it beside the script."""
     options = parse()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     start = time.perf_counter()
@@ -84,9 +85,12 @@ def main() -> None:
     for line in table(variants(options.seeds, options.parts), training, validation):
         lines.append(line)
         print(line, flush=True)
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"\n{time.perf_counter() - start:.0f} s")
+    card, minutes = find_model(options.model), (time.perf_counter() - start) / 60
+    facts = (
+        f"{card.name} (sha256 {card.sha256[:12]}), {len(training)} training maps, "
+        f"{len(validation)} validation maps, {options.seeds} seeds, {minutes:.0f} minutes"
+    )
+    write_table(options.out, [measured_today(facts), "", *lines])
 
 
 def parse() -> argparse.Namespace:
@@ -99,7 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="idc-compact", metavar="NAME_OR_DIR")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     parser.add_argument("--parts", type=int, default=3, metavar="N")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE.md")
+    parser.add_argument("-o", "--out", type=Path, default=beside(__file__), metavar="FILE.md")
     return parser.parse_args()
 
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What changed stain, light, focus and files do to a model, under each stain normalization.
 
-    python scripts/studies/measure_robustness.py PATCHES [--slides SLIDES] [--model DIR] [-o MD]
+    python scripts/studies/measure_robustness.py PATCHES [--slides SLIDES] [--model DIR]
 
 PATCHES: a folder PATIENT/0|1/*.png; the model's validation patients are taken, the same number of
 patches each. SLIDES: slides with their truth beside them, gone through by the pipeline itself as
-they are and re-saved as a scanner would. Prints Markdown: rows are conditions, columns methods, an
-entry is AUC / balanced accuracy at the model's threshold, labelled cells of all patients pooled.
+they are and re-saved as a scanner would. Rows are conditions, columns methods, an entry is AUC /
+balanced accuracy at the model's threshold, labelled cells of all patients pooled. The tables are
+printed, and written into measure_robustness.md beside this script.
 
 Every method is fitted once a patient, on the pixels of the changed patches, as on a slide.
 """
@@ -28,6 +29,7 @@ import tifffile
 from conditions import CONDITIONS, Condition
 from numpy.typing import NDArray
 from PIL import Image
+from study_table import beside, measured_today, write_table
 
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, find_model, load_classifier
 from wsi_pipeline.config import load_config
@@ -50,22 +52,24 @@ TILE_PX = 256
 
 
 def main() -> None:
-    """Measure, print the tables, and write them where asked."""
+    """Measure, print the tables, and write them beside the script."""
     arguments = parse()
     start = time.perf_counter()
     card = find_model(arguments.model)
     classifier, reference = load_classifier(card, device="cpu"), stain_reference(card)
     data = of_validation(read_dataset(arguments.patches, card.patch_size_px), card)
     data = data.sample(arguments.per_patient, np.random.default_rng(0))
-    print(f"{card.name}: {len(data)} patches of {len(set(data.patients.tolist()))} patients, "
-          f"{data.labels.mean():.1%} IDC; entries are AUC / balanced accuracy at "
-          f"{card.threshold:g}\n")  # fmt: skip
+    facts = (
+        f"{card.name} (sha256 {card.sha256[:12]}), {len(data)} patches of "
+        f"{len(set(data.patients.tolist()))} patients, {data.labels.mean():.1%} IDC, threshold "
+        f"{card.threshold:g}"
+    )
+    print(f"{facts}\n", flush=True)
     lines = table("patches", patch_rows(data, classifier, reference))
     if arguments.slides:
         lines += ["", *table("slides", slide_rows(find_truths(arguments.slides), arguments.model))]
-    if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"\n{time.perf_counter() - start:.0f} s")
+    minutes = (time.perf_counter() - start) / 60
+    write_table(arguments.out, [measured_today(f"{facts}, {minutes:.0f} minutes"), "", *lines])
 
 
 def parse() -> argparse.Namespace:
@@ -77,7 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slides", type=Path)
     parser.add_argument("--model", default="idc-compact", metavar="NAME_OR_DIR")
     parser.add_argument("--per-patient", type=int, default=PER_PATIENT, metavar="N")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE.md")
+    parser.add_argument("-o", "--out", type=Path, default=beside(__file__), metavar="FILE.md")
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.stain.mixtures import H_AND_E, PixelMaker, unit
+from wsi_pipeline.config import STAIN_METHODS
 from wsi_pipeline.errors import ConfigError, StainError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.stain import (
@@ -196,3 +197,7 @@ def test_a_damaged_reference_is_refused(
 def test_an_unknown_method_names_the_known_ones(reference: StainReference) -> None:
     with pytest.raises(ConfigError, match=r"'makenko'.*none, reinhard, macenko, vahadane"):
         fit_with_fallback(np.zeros((1, 3), np.uint8), "makenko", reference)
+
+
+def test_the_configuration_knows_every_method() -> None:
+    assert tuple(METHODS) == STAIN_METHODS

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import study_table
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "ablation.py"
+SCRIPT = Path(__file__).parents[2] / "scripts/studies/ablation.py"
 SETTING = {"epochs": 8, "patients": 60, "per_patient": 100, "validation_per_patient": 200,
            "architecture": "compact-residual", "precision": "float32"}  # fmt: skip
 
@@ -43,8 +44,8 @@ def test_a_gain_is_taken_seed_by_seed(ablation: Any) -> None:
     ]  # fmt: skip
     head, _, base, mixup, focal = ablation.table(lines).splitlines()
     assert head.split(" | ")[-1] == "AUC - base |"
-    assert base.startswith("| base | 2 | 0.9200 ± 0.0283 |")
-    assert focal.endswith("| +0.0100 ± 0.0000 |")
+    assert base.startswith("| base | 2 | 0.920 ± 0.028 |")
+    assert focal.endswith("| +0.010 ± 0.000 |")
     assert mixup.endswith("| – |")  # no seed in common with the base
 
 
@@ -57,9 +58,16 @@ def test_what_is_done_is_not_done_again(
     out = tmp_path / "results.jsonl"
     done = [json.dumps(_line(name, 0, 0.9)) for name in ("base", "focal loss")]
     out.write_text("\n".join(done))
+    kept = tmp_path / "ablation.md"
+    kept.write_text(f"# By hand\n\n{study_table.BEGIN}\nan old table\n{study_table.END}\n")
     words = ["/nowhere", "-o", str(out), "--seeds", "0", "--variants", "base", "focal loss"]
-    assert _run(ablation, monkeypatch, *words) == 0
-    assert "| focal loss | 1 | 0.9000 |" in capsys.readouterr().out
+    assert _run(ablation, monkeypatch, *words, "--table", str(kept)) == 0
+    assert "| focal loss | 1 | 0.900 |" in capsys.readouterr().out
+    assert "| focal loss | 1 | 0.900 |" in kept.read_text()
+    assert (
+        "compact-residual where a variant names no other, float32, 60 patients" in kept.read_text()
+    )
+    assert "an old table" not in kept.read_text()
 
 
 def test_trainings_of_another_length_are_not_mixed(
@@ -85,8 +93,9 @@ def test_variants_without_their_files_are_left_out(
     monkeypatch.setattr(ablation, "_run", run)
     monkeypatch.setattr(ablation, "table", lambda results: "")
     out = tmp_path / "results.jsonl"
-    assert _run(ablation, monkeypatch, "/nowhere", "-o", str(out), "--seeds", "0") == 0
+    words = ["/nowhere", "-o", str(out), "--table", str(tmp_path / "table.md")]
+    assert _run(ablation, monkeypatch, *words, "--seeds", "0") == 0
     assert "base" in asked
     assert {"distilled", "MobileNetV2, ImageNet"} == set(ablation.VARIANTS) - set(asked)
-    assert _run(ablation, monkeypatch, "/nowhere", "-o", str(out), "--minutes", "0") == 0
+    assert _run(ablation, monkeypatch, *words, "--minutes", "0") == 0
     assert len(asked) == len(ablation.VARIANTS) - 2  # no time, nothing begun

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.cli.run import STAIN_METHODS, config_of
+from wsi_pipeline.cli.run import config_of
+from wsi_pipeline.config import STAIN_METHODS
 
 EPILOG = """\
 writes preview.png and preview.html (the same, with its numbers as text; works offline), and the

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.config import Config, load_config
+from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.classifier import ModelCard
     from wsi_pipeline.pipeline.run import SlideJob
-
-
-STAIN_METHODS = ("none", "reinhard", "macenko", "vahadane", "histogram")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsi_pipeline.cli.main import EXIT_DONE
+from wsi_pipeline.config import STAIN_METHODS
 
 if TYPE_CHECKING:
     from wsi_pipeline.learning.training.recipe import Recipe
@@ -82,7 +83,7 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     add("--scale", type=float, help="enlarge and reduce by up to this share, such as 0.1; 0 = not")
     add("--mixup", type=float, metavar="ALPHA", help="blend patches; 0 = not")
     add("--cutmix", type=float, metavar="ALPHA", help="paste patches into others; 0 = not")
-    add("--stain-normalization", choices=("none", "reinhard", "macenko", "vahadane", "histogram"),
+    add("--stain-normalization", choices=STAIN_METHODS,
         help="of each patient's patches; `run` then does it with slides")  # fmt: skip
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="what the layers compute in; the model that is written is float32")  # fmt: skip
