@@ -1,19 +1,41 @@
-"""Writing so that a file that has its name is whole, also after a crash or a power cut."""
+"""Files of an output folder: whole once they have their name, and no way out of the folder.
+
+Writing: beside the place, under a random name that did not exist before, flushed, then renamed; a
+file that has its name is whole, also after a crash or a power cut, and a link that somebody put
+there is replaced, never followed.
+
+Reading below a folder that others may write to (`root`): no step of the way may be a link, only
+regular files are opened (a pipe would wait for ever), and no more is read than was expected.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import secrets
 import shutil
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 from wsi_pipeline.errors import StorageError
 
 PART_SUFFIX = ".part"
-"""Of what is being written; may be left by a kill and is replaced by the next run."""
+"""Of what is being written; may be left by a kill and is removed by the next run."""
+FORGOTTEN_SECONDS: Final = 600
+"""Nobody writes a file for longer: older parts were left by a kill."""
+MOST_JSON_BYTES: Final = 64 * 2**20
+PRIVATE: Final = 0o600
+_CAN_CLIMB: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+"""Windows can neither open a file relative to an open folder nor refuse to follow a link."""
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 FLUSHES_AT_ONCE = 8
 
@@ -24,14 +46,25 @@ _ADVICE = {
     errno.EPERM: "Check the permissions of the folder or choose another output folder",
     errno.EMFILE: "Raise the limit of open files (ulimit -n) or use fewer workers, then run again",
     errno.EROFS: "The folder is read-only: choose another output folder",
+    errno.ELOOP: "Somebody put a link where this program keeps its files: remove it",
+    errno.EMLINK: "Somebody put a second name of another file there: remove it",
     errno.ENOENT: "The folder is missing or no longer reachable: create it or reconnect the drive",
 }
 
 
-def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
+def write_atomic(
+    path: Path, data: bytes, *, flush: bool = True, root: Path | None = None, mode: int = 0o666
+) -> None:
     """Write a file beside its place, flush it to the disk and rename it.
 
     Without `flush` a kill still leaves the old file or the new one; a power cut may take both.
+
+    Parameters
+    ----------
+    root : Path, optional
+        A folder above that others may write to: no folder between it and the file may be a link.
+    mode : int
+        Of the file, before the user's mask.
 
     Raises
     ------
@@ -40,8 +73,9 @@ def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
     """
     part = part_path(path)
     with storing(path):
+        check_way(path.parent, root)
         try:
-            _write(part, data, flush=flush)
+            _write(part, data, flush=flush, mode=mode)
             part.replace(path)
         except OSError:
             part.unlink(missing_ok=True)
@@ -68,28 +102,132 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     StorageError
         Where the folder cannot be written.
     """
-    part, old = part_path(path), path.with_name(path.name + ".old")
+    part, old = part_path(path), path.with_name(f"{path.name}.{secrets.token_hex(4)}.old")
     places = {part / name: data for name, data in files.items()}
     folders = {folder for file in places for folder in file.parents if folder.is_relative_to(part)}
     with storing(path):
-        shutil.rmtree(part, ignore_errors=True)
+        _remove_leftovers(path)
         for folder in sorted(folders):
             folder.mkdir()
         # Asked for at once, a drive takes many flushes in the time of one.
         with ThreadPoolExecutor(FLUSHES_AT_ONCE) as pool:
             list(pool.map(_write, places, places.values()))
             list(pool.map(sync_folder, folders))
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
+        if os.path.lexists(path):
             path.rename(old)
         part.rename(path)
         sync_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
 
 
 def part_path(path: Path) -> Path:
-    """Return the name under which `path` is written before it is whole."""
-    return path.with_name(path.name + PART_SUFFIX)
+    """Return a name, new each time, under which `path` is written before it is whole."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+
+
+def sweep_parts(folder: Path, older_than_seconds: float = FORGOTTEN_SECONDS) -> None:
+    """Remove what writers that were killed have left in a folder."""
+    before = time.time() - older_than_seconds
+    for item in folder.glob(f"*{PART_SUFFIX}"):
+        try:
+            if item.lstat().st_mtime <= before:
+                _remove(item)
+        except OSError:  # whose it is has just given it its name
+            continue
+
+
+def check_way(folder: Path, root: Path | None) -> None:
+    """Refuse a folder that lies behind a link below `root`.
+
+    Raises
+    ------
+    OSError
+        ELOOP, where a folder between `root` and `folder`, or that itself, is a link.
+    """
+    if root is None:
+        return
+    way = root
+    for name in folder.relative_to(root).parts:
+        way = way / name
+        if way.is_symlink():
+            raise _is_link(way)
+
+
+def open_below(path: Path, flags: int, *, root: Path | None, mode: int = 0o666) -> int:
+    """Open a regular file and return its descriptor; nothing below `root` may be a link.
+
+    Parameters
+    ----------
+    path : Path
+        The file, below `root`.
+    flags : int
+        As those of `os.open`.
+    root : Path or None
+        None: links are followed on the way to the file, but it may not be one itself.
+    mode : int
+        Of a file that is made, before the user's mask.
+
+    Raises
+    ------
+    OSError
+        ELOOP for a link, EMLINK for a file with a second name that would be written to, EINVAL for
+        a pipe or a device.
+    """
+    flags |= _NO_LINK | _NO_WAIT | _BINARY
+    if not _CAN_CLIMB:  # pragma: no cover - Windows
+        check_way(path, root)
+        return _regular(path, os.open(path, flags, mode), flags)
+    folder = _descend(path.parent, root)
+    try:
+        return _regular(path, os.open(path.name, flags, mode, dir_fd=folder), flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_link(path) from None
+        raise
+    finally:
+        os.close(folder)
+
+
+def read_below(path: Path, *, root: Path | None, most_bytes: int) -> bytes:
+    """Return the content of a file below a folder that others may write to.
+
+    Raises
+    ------
+    OSError
+        As `open_below`; EFBIG where the file has more than `most_bytes`.
+    """
+    with os.fdopen(open_below(path, os.O_RDONLY, root=root), "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes // 2**20} MB", str(path))
+    return data
+
+
+def read_json(path: Path, *, root: Path | None = None, most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """Return what a JSON file below a folder that others may write to holds.
+
+    Raises
+    ------
+    OSError
+        As `read_below`.
+    ValueError
+        Where it is no JSON, or nested too deep.
+    """
+    return parse_json(read_below(path, root=root, most_bytes=most_bytes))
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    ValueError
+        Where it is no JSON, or nested too deep.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep") from None
 
 
 def sync_folder(folder: Path) -> None:
@@ -113,9 +251,58 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: cannot be written ({reason})", advice) from exc
 
 
-def _write(path: Path, data: bytes, *, flush: bool = True) -> None:
-    with path.open("wb") as handle:
+def _write(path: Path, data: bytes, *, flush: bool = True, mode: int = 0o666) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+    with os.fdopen(os.open(path, flags, mode), "wb") as handle:
         handle.write(data)
         if flush:
             handle.flush()
             os.fsync(handle.fileno())
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a kill has left of a folder that is about to be written again."""
+    for item in path.parent.glob("*"):
+        rest = item.name.removeprefix(path.name)
+        if rest != item.name and rest.endswith((PART_SUFFIX, ".old")):
+            _remove(item)
+
+
+def _remove(item: Path) -> None:
+    """Remove a file, a folder or a link; never what a link points to."""
+    if item.is_dir() and not item.is_symlink():
+        shutil.rmtree(item, ignore_errors=True)
+    else:
+        item.unlink(missing_ok=True)
+
+
+def _descend(folder: Path, root: Path | None) -> int:
+    """Return a descriptor of a folder that no link below `root` led to."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(root or folder, flags)
+    for name in folder.relative_to(root).parts if root else ():
+        try:
+            deeper = os.open(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise _is_link(folder) from None
+            raise
+        finally:
+            os.close(descriptor)
+        descriptor = deeper
+    return descriptor
+
+
+def _regular(path: Path, descriptor: int, flags: int) -> int:
+    found = os.fstat(descriptor)
+    is_shared = found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR)
+    if stat.S_ISREG(found.st_mode) and not is_shared:
+        return descriptor
+    os.close(descriptor)
+    if is_shared:
+        raise OSError(errno.EMLINK, "another name of the same file exists", str(path))
+    raise OSError(errno.EINVAL, "no regular file", str(path))
+
+
+def _is_link(path: Path) -> OSError:
+    return OSError(errno.ELOOP, "a link stands in the way", str(path))

@@ -10,7 +10,7 @@ import shapely
 from tests.web.serving import Client, Run
 from wsi_pipeline.execution import locks
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.web.review import Change, drawn_item
+from wsi_pipeline.web.drawn import drawn_item
 
 REVIEW = "/api/slides/case 1/review"
 SQUARE = [[400.0, 400.0], [1200.0, 400.0], [1200.0, 800.0], [400.0, 800.0]]
@@ -149,7 +149,7 @@ def test_the_review_goes_out_as_qupath_reads_it(own_client: Client, region_id: s
 
 def test_a_line_that_crosses_itself_becomes_valid_areas(run: Run) -> None:
     bow = [(400.0, 400.0), (1200.0, 800.0), (1200.0, 400.0), (400.0, 800.0)]
-    item = drawn_item(Change(id=str(uuid.uuid4()), outline=bow), run.map_)
+    item = drawn_item(bow, run.map_)
     assert item["geometry"]["type"] == "MultiPolygon"
     assert item["measurements"]["Area mm^2"] == 0.16
 
@@ -159,7 +159,7 @@ def test_areas_are_right_where_pixels_are_not_square(run: Run) -> None:
 
     map_ = replace(run.map_, mpp=Mpp(2.0, 0.5))
     outline = [(x, y) for x, y in SQUARE]
-    item = drawn_item(Change(id=str(uuid.uuid4()), outline=outline), map_)
+    item = drawn_item(outline, map_)
     assert item["measurements"]["Area mm^2"] == 0.32
     assert item["measurements"]["Perimeter mm"] == 2 * (0.8 * 2 + 0.4 * 0.5)
 

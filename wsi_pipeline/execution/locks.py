@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.files import storing
+from wsi_pipeline.files import check_way, open_below, read_json, storing
 
 logger = logging.getLogger(__name__)
 
@@ -101,17 +101,25 @@ def _awaited_lock(path: Path, patience_seconds: float) -> Iterator[None]:
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     with storing(path):
+        root = _root(path)
+        check_way(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _take(path)
+        handle = _take(path, root)
     try:
         yield
     finally:
         _release(handle, path)
 
 
-def _take(path: Path) -> IO[str]:
+def _root(path: Path) -> Path:
+    """Return the output folder of a lock: below it nothing may be a link."""
+    return next(folder.parent for folder in path.parents if folder.name == LOCKS_NAME)
+
+
+def _take(path: Path, root: Path) -> IO[str]:
     while True:
-        handle = path.open("a+", encoding="utf-8")
+        descriptor = open_below(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, root=root)
+        handle = os.fdopen(descriptor, "a+", encoding="utf-8")
         try:
             _lock(handle)
         except OSError as error:
@@ -135,7 +143,7 @@ def _take(path: Path) -> IO[str]:
 
 def _owner(path: Path) -> str:
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
+        owner = read_json(path, root=_root(path), most_bytes=4096)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
@@ -143,7 +151,7 @@ def _owner(path: Path) -> str:
 
 def _is_still(handle: IO[str], path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+        return os.path.samestat(os.fstat(handle.fileno()), path.lstat())
     except FileNotFoundError:
         return False
 

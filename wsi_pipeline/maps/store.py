@@ -24,6 +24,7 @@ from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import write_folder
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.store_files import UnexpectedStoreError, read_store
 
 NgffVersion = Literal["0.4", "0.5"]
 """0.4 is stored as Zarr v2, 0.5 as Zarr v3."""
@@ -58,15 +59,23 @@ def write_map(map_: ProbabilityMap, path: Path, *, ngff: NgffVersion = "0.4") ->
     write_folder(path, _group_files(map_, ngff, name=path.stem))
 
 
-def read_map(path: Path) -> ProbabilityMap:
+def read_map(path: Path, root: Path | None = None) -> ProbabilityMap:
     """Read a map written by `write_map`, of either NGFF version.
+
+    Parameters
+    ----------
+    path : Path
+        The `probability.zarr` folder.
+    root : Path, optional
+        A folder above it that others may write to: nothing between may be a link.
 
     Raises
     ------
     StorageError
-        Where there is none, it is not one of ours, or it is damaged.
+        Where there is none, it is damaged, or it holds anything that `write_map` does not write.
     """
-    group = _open_group(path)
+    files = _checked_files(path, root)
+    group = _open_group(path, files)
     attributes = group.attrs.asdict().get(ATTRIBUTES_KEY)
     if not isinstance(attributes, dict):
         raise StorageError(
@@ -77,6 +86,20 @@ def read_map(path: Path) -> ProbabilityMap:
         return _map_from(group, attributes)
     except (KeyError, ValueError, TypeError, RuntimeError, OSError) as exc:
         raise StorageError(f"{path}: the map is damaged ({exc})", _RERUN) from exc
+
+
+def _checked_files(path: Path, root: Path | None) -> dict[str, bytes]:
+    if not path.is_dir():
+        raise StorageError(
+            f"{path}: no probability map here",
+            "Run the slide first, or give the folder that a run wrote",
+        )
+    try:
+        return read_store(path, root)
+    except UnexpectedStoreError as exc:
+        raise StorageError(f"{path}: no map that this program wrote ({exc})", _RERUN) from exc
+    except (ValueError, OSError) as exc:
+        raise StorageError(f"{path}: the store is damaged ({exc})", _RERUN) from exc
 
 
 def _map_from(group: Any, attributes: Mapping[str, Any]) -> ProbabilityMap:
@@ -95,26 +118,23 @@ def _map_from(group: Any, attributes: Mapping[str, Any]) -> ProbabilityMap:
     )
 
 
-def _open_group(path: Path) -> Any:
+def _open_group(path: Path, files: dict[str, bytes]) -> Any:
+    """Open the store in memory: nothing of it can change after it was looked at."""
     # zarr takes most of a second to import: only those who read or write a map pay for it.
     import zarr
+    from zarr.core.buffer import default_buffer_prototype
     from zarr.errors import GroupNotFoundError
+    from zarr.storage import MemoryStore
 
-    if not path.is_dir():
-        raise StorageError(
-            f"{path}: no probability map here",
-            "Run the slide first, or give the folder that a run wrote",
-        )
+    as_buffer = default_buffer_prototype().buffer.from_bytes
+    store = MemoryStore({place: as_buffer(data) for place, data in files.items()}, read_only=True)
+    zarr_format: Literal[2, 3] = 3 if "zarr.json" in files else 2
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3 if _is_v3(path) else 2)
+        return zarr.open_group(store, mode="r", zarr_format=zarr_format, use_consolidated=False)
     except GroupNotFoundError as exc:
         raise StorageError(f"{path}: not a Zarr group", "Give a probability.zarr folder") from exc
     except (ValueError, KeyError, TypeError, OSError) as exc:
         raise StorageError(f"{path}: the store is damaged ({exc})", _RERUN) from exc
-
-
-def _is_v3(path: Path) -> bool:
-    return (path / "zarr.json").is_file()
 
 
 def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, bytes]:

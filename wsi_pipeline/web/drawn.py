@@ -13,13 +13,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from wsi_pipeline.probability import ProbabilityMap
-from wsi_pipeline.web.refusals import UnusableError
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.web.errors import UnusableError
 
 MOST_CROSSINGS: Final = 500
 """How often a line may cross or touch itself; a hand crosses its own line a few times."""
 MOST_NEAR_PAIRS: Final = 1_000_000
-"""Pairs of segments whose boxes overlap that are looked at; 5,000 corners by hand have thousands."""
+"""Pairs of segments with overlapping boxes that are looked at; an outline by hand has thousands."""
 _ROWS: Final = 64
 """Segments compared with all later ones at a time."""
 _DRAW_AGAIN: Final = "Draw it again, around the area once"

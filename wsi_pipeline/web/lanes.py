@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from wsi_pipeline.web.refusals import BusyError
+from wsi_pipeline.web.errors import BusyError
 
 Result = TypeVar("Result")
 

@@ -3,7 +3,8 @@
 The document carries a revision. Who saves names the revision that the change was made on; if
 somebody else has saved since, nothing is written and the saver is told (optimistic concurrency).
 Each item keeps its own outline and figures, so that a decision survives a later `render` with
-another threshold. Nothing is ever dropped from the history.
+another threshold. Nothing is ever dropped from the history, and its entries are chained by hashes
+(`wsi_pipeline.web.history`).
 """
 
 from __future__ import annotations
@@ -15,20 +16,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import numpy as np
-import shapely
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.execution.locks import review_lock
-from wsi_pipeline.files import write_atomic
-from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.web.errors import ConflictError, UnusableError
+from wsi_pipeline.files import read_json, write_atomic
+from wsi_pipeline.web.errors import BusyError, ConflictError, TooLargeError, UnusableError
+from wsi_pipeline.web.history import break_of, chained
 
 REVIEW_NAME: Final = "review.json"
 LARGEST_CHANGE: Final = 500
 """Items in one save."""
 MOST_CORNERS: Final = 5_000
+"""Of one outline."""
+MOST_CORNERS_OF_SAVE: Final = 20_000
+MOST_THRESHOLDS_OF_SAVE: Final = 16
+"""Each makes the regions of the slide anew."""
+FARTHEST_PX: Final = 1e7
+"""Of a corner from the image's origin; the largest slides have a million px a side."""
+MOST_REVIEW_BYTES: Final = 64 * 2**20
+TURN_SECONDS: Final = 10.0
+"""A save takes milliseconds once its outlines are made valid."""
+_RESTORE: Final = "Restore it from a backup, or move it away to begin anew"
 CLASS_COLORS: Final = {"IDC": (200, 0, 0), "DCIS": (180, 90, 200), "ILC": (220, 120, 20)}
 OTHER_COLOR: Final = (0, 120, 200)
 REJECTED_CLASS: Final = ("Ignore*", (180, 180, 180))
@@ -37,9 +53,8 @@ REJECTED_CLASS: Final = ("Ignore*", (180, 180, 180))
 Decision = Literal["undecided", "accepted", "rejected"]
 ItemId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
-Corner = tuple[
-    Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]
-]
+Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST_PX, le=FARTHEST_PX)]
+Corner = tuple[Coordinate, Coordinate]
 
 
 class _Strict(BaseModel):
@@ -76,17 +91,25 @@ class ReviewUpdate(_Strict):
             raise ValueError("a name has printable characters only")
         return value
 
+    @model_validator(mode="after")
+    def _bounded(self) -> ReviewUpdate:
+        if sum(len(change.outline or ()) for change in self.changes) > MOST_CORNERS_OF_SAVE:
+            raise ValueError(f"a save has at most {MOST_CORNERS_OF_SAVE} corners of outlines")
+        if len({change.threshold for change in self.changes}) > MOST_THRESHOLDS_OF_SAVE:
+            raise ValueError(f"a save has at most {MOST_THRESHOLDS_OF_SAVE} thresholds")
+        return self
+
 
 class ReviewStore:
     """The review of one slide on the disk. One store a slide and process.
 
     Saves take turns by a lock between threads and one between processes: two servers may serve
-    one output folder.
+    one output folder. What takes long is done before either is taken.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / REVIEW_NAME
-        self._lock = threading.Lock()
+        self._path, self._out = folder / REVIEW_NAME, folder.parent.parent
+        self._turn = threading.Lock()
 
     def read(self) -> dict[str, Any]:
         """Return the review; revision 0 and no items where there is none yet.
@@ -94,23 +117,22 @@ class ReviewStore:
         Raises
         ------
         StorageError
-            Where the file is there but cannot be read: it is not replaced by an empty one.
+            Where the file is there but cannot be read or was changed by somebody else: it is not
+            replaced by an empty one.
         """
+        name = f"{self._path.name} of {self._path.parent.name}"
         try:
-            review = json.loads(self._path.read_text(encoding="utf-8"))
+            review = read_json(self._path, root=self._out, most_bytes=MOST_REVIEW_BYTES)
         except FileNotFoundError:
             return {"version": 1, "revision": 0, "items": {}, "history": []}
         except (OSError, ValueError) as error:
-            raise StorageError(
-                f"{self._path.name} of {self._path.parent.name} cannot be read",
-                "Restore it from a backup, or move it away to begin anew",
-            ) from error
-        if not isinstance(review, dict) or not {"revision", "items", "history"} <= review.keys():
-            raise StorageError(
-                f"{self._path.name} of {self._path.parent.name} is no review",
-                "Restore it from a backup, or move it away to begin anew",
-            )
-        return review
+            raise StorageError(f"{name} cannot be read", _RESTORE) from error
+        if not _is_review(review):
+            raise StorageError(f"{name} is no review", _RESTORE)
+        fault = break_of(review)
+        if fault:
+            raise StorageError(f"{name} was changed by something else: {fault}", _RESTORE)
+        return dict(review)
 
     def save(
         self, update: ReviewUpdate, new_item: Callable[[Change], dict[str, Any]]
@@ -120,21 +142,55 @@ class ReviewStore:
         Parameters
         ----------
         new_item : callable
-            Returns geometry and figures of a change's item that is not in the review yet.
+            Returns geometry and figures of a change's item that is not in the review yet. Called
+            before the review is locked: it may take its time.
 
         Raises
         ------
         ConflictError
             Where the revision is not the latest; nothing was written.
+        BusyError
+            Where others have been saving this review for too long; nothing was written.
+        TooLargeError
+            Where the review would become too large to be read again; nothing was written.
         """
-        with self._lock, review_lock(self._path.parent):
-            review = self.read()
-            if update.revision != review["revision"]:
-                raise _conflict(review)
-            review = _applied(review, update, new_item)
-            data = json.dumps(review, indent=1, ensure_ascii=False, allow_nan=False)
-            write_atomic(self._path, data.encode())
-            return review
+        seen = self.read()
+        _check_revision(update, seen)
+        made = {
+            change.id: new_item(change)
+            for change in update.changes
+            if not change.removed and change.id not in seen["items"]
+        }
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise BusyError("others are saving this review", "Try again in a few seconds")
+        try:
+            with review_lock(self._path.parent):
+                review = self.read()
+                _check_revision(update, review)
+                review = _applied(review, update, made)
+                self._write(review)
+                return review
+        finally:
+            self._turn.release()
+
+    def _write(self, review: dict[str, Any]) -> None:
+        text = json.dumps(review, indent=1, ensure_ascii=False, allow_nan=False)
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) > MOST_REVIEW_BYTES:
+            raise TooLargeError(
+                f"the review would have more than {MOST_REVIEW_BYTES // 2**20} MB",
+                "Move review.json away to begin a new one",
+            )
+        write_atomic(self._path, data, root=self._out)
+
+
+def _is_review(review: Any) -> bool:
+    kinds = {"revision": int, "items": dict, "history": list}
+    return (
+        isinstance(review, dict)
+        and all(isinstance(review.get(name), kind) for name, kind in kinds.items())
+        and all(isinstance(entry, dict) for entry in review["history"])
+    )
 
 
 def detected_item(change: Change, collection: dict[str, Any]) -> dict[str, Any]:
@@ -157,36 +213,6 @@ def detected_item(change: Change, collection: dict[str, Any]) -> dict[str, Any]:
         f"no region has the id {change.id}",
         "The slide may have been rendered again: reload the page",
     )
-
-
-def drawn_item(change: Change, map_: ProbabilityMap) -> dict[str, Any]:
-    """Return the item of an outline drawn by hand, with area and figures from the map.
-
-    Raises
-    ------
-    UnusableError
-        Where the outline encloses nothing on the slide.
-    """
-    _, _, width, height = map_.bounds_l0
-    drawn = shapely.make_valid(shapely.Polygon(change.outline))
-    outline = polygons_of(shapely.intersection(drawn, shapely.box(0, 0, width, height)))
-    if outline is None:
-        raise UnusableError("the outline encloses nothing on the slide", "Draw it again")
-    return {
-        "kind": "drawn",
-        "geometry": shapely.geometry.mapping(shapely.set_precision(outline, 0.001)),
-        "measurements": _measurements(outline, map_),
-    }
-
-
-def polygons_of(shape: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon | None:
-    """Return the parts of a shape that have an area; None where none has."""
-    # twice: `make_valid` may return a collection that holds a MultiPolygon
-    flat = shapely.get_parts(shapely.get_parts(shape))
-    parts = [part for part in flat if part.geom_type == "Polygon" and part.area > 0]
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
 def review_geojson(review: dict[str, Any], which: Literal["accepted", "all"]) -> dict[str, Any]:
@@ -218,7 +244,7 @@ def counts(review: dict[str, Any]) -> dict[str, Any]:
 
 
 def _applied(
-    review: dict[str, Any], update: ReviewUpdate, new_item: Callable[[Change], dict[str, Any]]
+    review: dict[str, Any], update: ReviewUpdate, made: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     entry = {
         "revision": review["revision"] + 1,
@@ -234,15 +260,21 @@ def _applied(
             records.append({"id": change.id, "before": before, "after": None})
             continue
         items[change.id] = {
-            **(before or new_item(change)),
+            **(before or made[change.id]),
             **_said(change.model_dump()),
             "reviewer": entry["reviewer"],
             "time": entry["time"],
         }
         after = _said(items[change.id])
         records.append({"id": change.id, "before": before and _said(before), "after": after})
-    history = [*review["history"], {**entry, "changes": records}]
+    entry = chained({**entry, "changes": records}, review["history"], items)
+    history = [*review["history"], entry]
     return {**review, "revision": entry["revision"], "items": items, "history": history}
+
+
+def _check_revision(update: ReviewUpdate, review: dict[str, Any]) -> None:
+    if update.revision != review["revision"]:
+        raise _conflict(review)
 
 
 def _check_removable(change: Change, item: dict[str, Any] | None) -> None:
@@ -267,27 +299,6 @@ def _conflict(review: dict[str, Any]) -> ConflictError:
         f"{who} has saved this review in between ({time[:16].replace('T', ' ')} UTC)",
         "Load their version; your changes stay on the page and can be saved on top of it",
     )
-
-
-def _measurements(outline: shapely.Geometry, map_: ProbabilityMap) -> dict[str, Any]:
-    """Return area, perimeter and, over the cells whose centers lie inside, the probability."""
-    x_um, y_um = map_.mpp.x, map_.mpp.y
-    in_um = shapely.transform(outline, lambda corners: corners * (x_um, y_um))
-    rows, cols = map_.values.shape
-    x = map_.origin_l0[0] - map_.bounds_l0[0] + (np.arange(cols) + 0.5) * map_.step_l0[0]
-    y = map_.origin_l0[1] - map_.bounds_l0[1] + (np.arange(rows) + 0.5) * map_.step_l0[1]
-    shapely.prepare(outline)
-    inside = map_.values[shapely.contains_xy(outline, *np.meshgrid(x, y))]
-    known = inside[~np.isnan(inside)].astype(np.float64)
-    figures: dict[str, Any] = {
-        "Area mm^2": round(in_um.area / 1e6, 6),
-        "Perimeter mm": round(in_um.length / 1e3, 6),
-        "Patches": known.size,
-    }
-    if known.size:
-        figures["Mean probability"] = round(float(known.mean()), 6)
-        figures["Max probability"] = round(float(known.max()), 6)
-    return figures
 
 
 def _feature(item_id: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from wsi_pipeline.results.slide_files import THUMB_NAME, THUMBNAIL_NAME
 from wsi_pipeline.web import vendor
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.classify import UploadClassifier
+from wsi_pipeline.web.drawn import drawn_item
 from wsi_pipeline.web.layers import grid_facts, regions_at
 from wsi_pipeline.web.review import (
     Change,
@@ -22,7 +24,6 @@ from wsi_pipeline.web.review import (
     ReviewUpdate,
     counts,
     detected_item,
-    drawn_item,
 )
 from wsi_pipeline.web.tiles import TILE_PX, DeepZoom, TileServer
 
@@ -45,10 +46,14 @@ class ReviewService:
     def save_review(self, entry: CatalogEntry, update: ReviewUpdate) -> dict[str, Any]:
         """Save changes to the review of a slide and return the new review."""
 
+        @cache
+        def regions(threshold: float | None) -> dict[str, Any]:
+            return regions_at(self.catalog, entry, threshold)
+
         def new_item(change: Change) -> dict[str, Any]:
             if change.outline is not None:
-                return drawn_item(change, self.catalog.map(entry))
-            return detected_item(change, regions_at(self.catalog, entry, change.threshold))
+                return drawn_item(change.outline, self.catalog.map(entry))
+            return detected_item(change, regions(change.threshold))
 
         return self.review(entry).save(update, new_item)
 
