@@ -1,46 +1,269 @@
-"""Which files below a folder are slides."""
+"""Which files below a folder are slides, and what every other one is.
+
+Nothing is passed over in silence: each file, or folder that is not entered, is accounted for by an
+entry of the `Inventory`. Links to folders are followed, each folder is searched once (so that a
+link to a folder above it ends), and a file that is reached by two names counts once.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
-from wsi_pipeline.errors import ConfigError, SlideOpenError
-from wsi_pipeline.slides import SLIDE_SUFFIXES, open_slide
+from wsi_pipeline.archive.file_kinds import (
+    FoundFile,
+    Role,
+    as_part,
+    is_picture_beside,
+    judge,
+)
+from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
+
+READERS: Final = 8
+"""Heads of files are read at once: on a network drive each waits for an answer."""
+SKIPPED_FOLDERS: Final = frozenset(
+    {"$recycle.bin", "#recycle", "@recycle", "recycler", "lost+found", "system volume information"}
+    | {"@eadir", "#snapshot", "~snapshot", "@recently-snapshot", "@sharebin", "trash"}
+    | {"__macosx", "__pycache__", "@tmp", "files_trashbin"}
+)
+"""Trash, snapshots and thumbnails of file servers, in lower case; what begins with a dot too."""
+MULTI_FILE_SUFFIXES: Final = frozenset({".mrxs", ".vms", ".vmu", ".dcm"})
+"""Of slides whose other files lie beside the one that is named."""
+MIRAX_INDEX: Final = "Slidedat.ini"
+VMS_BYTES: Final = 65_536
+"""As much of a .vms or .vmu is read for the names of its parts."""
 
 
-def slides_in_folder(folder: Path) -> list[Path]:
-    """Return the slides below a folder, in the order of their names.
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What became of every file of a search."""
+
+    files: tuple[FoundFile, ...] = ()
+
+    @property
+    def slides(self) -> tuple[FoundFile, ...]:
+        """The slides, in the order of their paths."""
+        return tuple(found for found in self.files if found.role is Role.SLIDE)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of files by what they are, and of those left out by the reason."""
+        return dict(Counter(found.reason or found.role.value for found in self.files))
+
+    def describe(self) -> str:
+        """Return in a sentence what was found; empty where no folder was searched."""
+        if not self.files:
+            return ""
+        by_role = Counter(found.role for found in self.files)
+        parts = [_counted(by_role[Role.SLIDE], "slide", "slides")]
+        if by_role[Role.PART]:
+            parts.append(_counted(by_role[Role.PART], "part of a slide", "parts of slides"))
+        if by_role[Role.OWN]:
+            parts.append(_counted(by_role[Role.OWN], "own result", "own results"))
+        left_out = [found for found in self.files if found.role is Role.LEFT_OUT]
+        words = f"searched {_counted(len(self.files), 'entry', 'entries')}: {', '.join(parts)}"
+        return f"{words}, {len(left_out)} left out{_reasons(left_out)}"
+
+
+def search_folder(folder: Path) -> Inventory:
+    """Return what is below a folder: slides in the order of their paths, and all the rest.
 
     Raises
     ------
-    ConfigError
-        Where there is none.
+    OSError
+        Where the folder itself cannot be read.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SLIDE_SUFFIXES and path.is_file() and path.name[0] != "."
-    )
-    if not found:
-        raise ConfigError(
-            f"{folder} holds no slides", f"Looked for {', '.join(sorted(SLIDE_SUFFIXES))}"
-        )
-    return _one_a_series(found)
+    search = _Search()
+    search.walk(folder.absolute())
+    with ThreadPoolExecutor(READERS) as pool:
+        judged = list(pool.map(judge, search.to_judge))
+    files = _one_a_file(_without_parts(judged, search.parts), search.links)
+    stems = frozenset(found.path.stem for found in files if found.role is Role.SLIDE)
+    files = [_beside(found, stems) for found in files]
+    files = one_a_series(sorted(files, key=lambda found: found.path))
+    return Inventory(tuple(sorted([*files, *search.found], key=lambda found: found.path)))
 
 
-def _one_a_series(paths: list[Path]) -> list[Path]:
+def one_a_series(files: Iterable[FoundFile]) -> list[FoundFile]:
     """Keep one file of each DICOM series: any of them opens the whole slide."""
-    seen: set[tuple[Path, str]] = set()
+    first: dict[tuple[Path, str], Path] = {}
     kept = []
-    for path in paths:
-        if path.suffix.lower() == ".dcm":
-            try:
-                with open_slide(path) as reader:
-                    series = (path.parent, reader.info.quickhash)
-            except SlideOpenError:
-                series = (path.parent, path.name)  # fails, by name, when its turn comes
-            if series in seen:
-                continue
-            seen.add(series)
-        kept.append(path)
+    for found in files:
+        if found.role is Role.SLIDE and found.series:
+            named_by = first.setdefault((found.path.parent, found.series), found.path)
+            kept.append(found if named_by == found.path else as_part(found, named_by))
+        else:
+            kept.append(found)
     return kept
+
+
+@dataclass(slots=True)
+class _Search:
+    """A walk through folders: what needs a look goes to `to_judge`, all else is found already."""
+
+    found: list[FoundFile] = field(default_factory=list)
+    to_judge: list[Path] = field(default_factory=list)
+    links: dict[Path, Path] = field(default_factory=dict)
+    """Files that are links, and where they lead."""
+    parts: dict[Path, Path] = field(default_factory=dict)
+    """Files that belong to a slide that is named by another."""
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def walk(self, folder: Path) -> None:
+        """Search a folder and all below it; what links lead to comes after what lies there."""
+        waiting: deque[Path] = deque()
+        self._enter(folder, waiting, is_root=True)
+        while waiting:
+            self._enter(waiting.popleft(), waiting)
+
+    def _enter(self, folder: Path, waiting: deque[Path], *, is_root: bool = False) -> None:
+        try:
+            info = folder.stat()
+            names = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            if is_root:
+                raise
+            self._leave_out(folder, "cannot be read", str(error.strerror or error))
+            return
+        if (info.st_dev, info.st_ino) in self._seen:
+            self._leave_out(folder, "searched already", "a link to a folder searched already")
+            return
+        self._seen.add((info.st_dev, info.st_ino))
+        stems = {Path(entry.name).stem for entry in names if entry.name.lower().endswith(".mrxs")}
+        for entry in names:
+            path = folder / entry.name
+            if _is_folder(entry):
+                self._folder(path, entry, stems, waiting)
+            else:
+                self._file(path, entry)
+
+    def _folder(
+        self, path: Path, entry: os.DirEntry[str], mirax: set[str], waiting: deque[Path]
+    ) -> None:
+        name = entry.name
+        if name.startswith(".") or name.lower() in SKIPPED_FOLDERS:
+            self._leave_out(path, "hidden, trash or snapshot folder")
+        elif name.lower().endswith(".zarr"):
+            self._zarr(path)
+        elif is_own_folder(path):
+            self.found.append(FoundFile(path, Role.OWN, "own result", "a folder of results"))
+        elif name in mirax:
+            self.found.append(
+                FoundFile(path, Role.PART, "part of a slide", f"the data of {name}.mrxs")
+            )
+        elif (path / MIRAX_INDEX).is_file():
+            self._leave_out(
+                path,
+                "MIRAX data without its .mrxs file",
+                "",
+                f"Copy {name}.mrxs beside this folder",
+            )
+        elif entry.is_symlink():
+            waiting.append(path)
+        else:
+            self._enter(path, waiting)
+
+    def _zarr(self, path: Path) -> None:
+        if path.name == "probability.zarr":
+            self.found.append(FoundFile(path, Role.OWN, "own result", "a probability map"))
+            return
+        advice = "Convert it to a pyramidal OME-TIFF with raw2ometiff or bfconvert"
+        self._leave_out(path, "of a format that is not read", "a Zarr image", advice)
+
+    def _file(self, path: Path, entry: os.DirEntry[str]) -> None:
+        if entry.name.startswith("."):
+            self._leave_out(path, "hidden file")
+            return
+        try:
+            info = path.stat()
+        except OSError as error:
+            reason = "broken link" if entry.is_symlink() else "cannot be read"
+            detail = f"to {path.readlink()}" if entry.is_symlink() else str(error.strerror)
+            self._leave_out(path, reason, detail, "Check the drive that it leads to")
+            return
+        if not stat.S_ISREG(info.st_mode):
+            self._leave_out(path, "no regular file", "a pipe, socket or device")
+        elif is_own_file(path):
+            self.found.append(FoundFile(path, Role.OWN, "own result", "a file of results"))
+        else:
+            if entry.is_symlink():
+                self.links[path] = Path(os.path.realpath(path))
+            if path.suffix.lower() in (".vms", ".vmu"):
+                self.parts |= dict.fromkeys(_vms_parts(path), path)
+            self.to_judge.append(path)
+
+    def _leave_out(self, path: Path, reason: str, detail: str = "", advice: str = "") -> None:
+        self.found.append(FoundFile(path, Role.LEFT_OUT, reason, detail, advice))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _vms_parts(path: Path) -> Iterator[Path]:
+    """Yield the files that a Hamamatsu .vms or .vmu names beside itself."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(VMS_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        name = line.partition("=")[2].strip()
+        if name and "/" not in name and "\\" not in name:
+            yield path.parent / name
+
+
+def _without_parts(files: list[FoundFile], parts: dict[Path, Path]) -> list[FoundFile]:
+    return [as_part(found, parts[found.path]) if found.path in parts else found for found in files]
+
+
+def _one_a_file(files: list[FoundFile], links: dict[Path, Path]) -> list[FoundFile]:
+    """Count a slide that is reached by two names once: the file itself, else the first link."""
+    taken = {Path(os.path.realpath(f.path.parent)) / f.path.name for f in files} if links else set()
+    taken -= set(links)
+    kept = []
+    for found in files:
+        target = links.get(found.path)
+        if target is None or found.role is not Role.SLIDE:
+            kept.append(found)
+        elif target in taken:
+            reason = "another name of a file counted already"
+            kept.append(replace(found, role=Role.LEFT_OUT, reason=reason, detail=f"of {target}"))
+        else:
+            taken.add(target)
+            kept.append(found)
+    return kept
+
+
+def _beside(found: FoundFile, stems: frozenset[str]) -> FoundFile:
+    if found.role is not Role.SLIDE or not is_picture_beside(found, stems):
+        return found
+    reason = "label or macro picture of a slide"
+    return replace(found, role=Role.LEFT_OUT, reason=reason)
+
+
+def _reasons(files: list[FoundFile]) -> str:
+    if not files:
+        return ""
+    counts = Counter(found.reason for found in files)
+    words = [f"{n} {reason}{_suffixes(files, reason)}" for reason, n in counts.most_common()]
+    return f" ({', '.join(words)})"
+
+
+def _suffixes(files: list[FoundFile], reason: str) -> str:
+    """Name the formats that somebody has to convert: nobody looks for them in a list."""
+    if reason != "of a format that is not read":
+        return ""
+    return ": " + " ".join(sorted({f.path.suffix.lower() for f in files if f.reason == reason}))
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

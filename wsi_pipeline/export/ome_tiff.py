@@ -18,6 +18,8 @@ from wsi_pipeline.files import write_atomic
 from wsi_pipeline.maps.map import ProbabilityMap
 
 TILE_PX: Final = 256
+NAME_START: Final = "IDC probability of "
+"""Of the image's name: by it a search through folders knows its own exports."""
 SHOWN_SIDE_PX: Final = 1024
 """A cell becomes 1, 2, 4 ... px a side until the longer side of the map reaches this."""
 
@@ -122,7 +124,7 @@ def _ome(map_: ProbabilityMap, cells: NDArray[Any], side: int) -> dict[str, Any]
         "axes": "YXS" if is_color else "YX",
         # tifffile would draw a random one, and equal maps would give unequal files.
         "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, _identity(map_, cells))),
-        "Name": f"IDC probability of {slide}",
+        "Name": f"{NAME_START}{slide}",
         "PhysicalSizeX": cell_x_um / side,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": cell_y_um / side,
