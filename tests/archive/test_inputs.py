@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from wsi_pipeline.archive.inputs import find_slides, read_slide_list
-from wsi_pipeline.errors import ConfigError, SlideOpenError
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Mpp
 
 
@@ -60,16 +59,19 @@ def test_a_folder_without_slides_is_refused_with_what_was_looked_for(tmp_path: P
         find_slides([tmp_path])
 
 
-def test_a_dicom_series_is_one_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dicom_series_is_one_slide_and_a_damaged_file_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     series = {"1.dcm": "one", "2.dcm": "one", "3.dcm": "two", "bad.dcm": ""}
-    touch(tmp_path, *series)
+    for path in touch(tmp_path, *series):
+        path.write_bytes(b"\0" * 128 + b"DICM")
 
-    def open_fake(path: Path) -> AbstractContextManager[SimpleNamespace]:
-        if not series[path.name]:
-            raise SlideOpenError(f"{path} is damaged")
-        return nullcontext(SimpleNamespace(info=SimpleNamespace(quickhash=series[path.name])))
+    def header(path: Path) -> SimpleNamespace | None:
+        uid = series[path.name]
+        return SimpleNamespace(is_slide=True, series=uid) if uid else None
 
-    monkeypatch.setattr("wsi_pipeline.archive.discovery.open_slide", open_fake)
+    monkeypatch.setattr("wsi_pipeline.archive.file_kinds.read_dicom_header", header)
+    monkeypatch.setattr("wsi_pipeline.archive.inputs.read_dicom_header", header)
     assert ids(tmp_path) == ["1", "3", "bad"]
 
 

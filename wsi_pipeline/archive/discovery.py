@@ -7,6 +7,8 @@ link to a folder above it ends), and a file that is reached by two names counts 
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import stat
 from collections import Counter, deque
@@ -24,6 +26,7 @@ from wsi_pipeline.archive.file_kinds import (
     judge,
 )
 from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
+from wsi_pipeline.files import write_atomic
 
 READERS: Final = 8
 """Heads of files are read at once: on a network drive each waits for an answer."""
@@ -87,6 +90,24 @@ def search_folder(folder: Path) -> Inventory:
     files = [_beside(found, stems) for found in files]
     files = one_a_series(sorted(files, key=lambda found: found.path))
     return Inventory(tuple(sorted([*files, *search.found], key=lambda found: found.path)))
+
+
+def write_inventory(path: Path, inventory: Inventory) -> None:
+    """Write every file of a search as CSV: file, role, reason, detail, advice.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "role", "reason", "detail", "advice"])
+    for found in inventory.files:
+        role = found.role.value
+        writer.writerow([str(found.path), role, found.reason, found.detail, found.advice])
+    # names that are no UTF-8 stay readable
+    write_atomic(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def one_a_series(files: Iterable[FoundFile]) -> list[FoundFile]:
@@ -254,7 +275,7 @@ def _reasons(files: list[FoundFile]) -> str:
     if not files:
         return ""
     counts = Counter(found.reason for found in files)
-    words = [f"{n} {reason}{_suffixes(files, reason)}" for reason, n in counts.most_common()]
+    words = [f"{reason}: {n}{_suffixes(files, reason)}" for reason, n in counts.most_common()]
     return f" ({', '.join(words)})"
 
 
@@ -262,7 +283,8 @@ def _suffixes(files: list[FoundFile], reason: str) -> str:
     """Name the formats that somebody has to convert: nobody looks for them in a list."""
     if reason != "of a format that is not read":
         return ""
-    return ": " + " ".join(sorted({f.path.suffix.lower() for f in files if f.reason == reason}))
+    suffixes = sorted({f.path.suffix.lower() for f in files if f.reason == reason})
+    return f" ({' '.join(suffixes)}; to be converted)"
 
 
 def _counted(number: int, one: str, many: str) -> str:

@@ -137,10 +137,8 @@ def _by_head(path: Path, suffix: str) -> FoundFile:
     known = known_by_content(head)
     if head.startswith(b"ZISRAWFILE"):
         return FoundFile(path, Role.SLIDE)
-    detail = (
-        known.what if known else f"a {suffix} file" if suffix else "no suffix, no known content"
-    )
-    return FoundFile(path, Role.LEFT_OUT, "no slide", detail)
+    by_suffix = f"a {suffix} file" if suffix else "no suffix, no known content"
+    return FoundFile(path, Role.LEFT_OUT, "no slide", known.what if known else by_suffix)
 
 
 def _tiff(path: Path, suffix: str, head: TiffHead | None) -> FoundFile:

@@ -68,8 +68,10 @@ def search_inputs(inputs: Sequence[str | Path]) -> FoundSlides:
     if not entries:
         raise ConfigError("the lists name no slides", "Is every row marked in the column `skip`?")
     kept, parts = _one_a_series(_once(entries))
-    known = {found.path for found in files}
-    files += [found for found in parts if found.path not in known]
+    if parts:  # of a slide that was named file by file
+        known = {found.path for found in files}
+        named = [FoundFile(entry.path, Role.SLIDE) for entry in kept]
+        files += [found for found in (*named, *parts) if found.path not in known]
     return FoundSlides(_unique(kept), Inventory(tuple(files)))
 
 

@@ -13,6 +13,7 @@ from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
+    from wsi_pipeline.archive.discovery import Inventory
     from wsi_pipeline.classifier import ModelCard
     from wsi_pipeline.pipeline.run import SlideJob
 
@@ -76,13 +77,15 @@ def config_of(options: argparse.Namespace) -> Config:
 def execute(options: argparse.Namespace) -> int:
     """Do the slides and say where the results are."""
     config = config_of(options)
-    from wsi_pipeline.archive import find_slides, make_jobs, run_slides
+    from wsi_pipeline.archive import make_jobs, run_slides, search_inputs
     from wsi_pipeline.classifier import find_model
     from wsi_pipeline.cli.logs import TerminalWatcher
     from wsi_pipeline.pipeline.stain import settle_reference
 
     card = find_model(config.model)
-    jobs = make_jobs(find_slides(options.inputs), options.out, config, options.mask)
+    found = search_inputs(options.inputs)
+    say_what_was_found(found.inventory)
+    jobs = make_jobs(found.entries, options.out, config, options.mask)
     if options.dry_run:
         _describe(options, config, card, jobs)
         return EXIT_DONE
@@ -98,6 +101,13 @@ def execute(options: argparse.Namespace) -> int:
     )
     _say(options.out, jobs[0].slide_id if len(jobs) == 1 else None, outcome)
     return EXIT_SOME_FAILED if outcome.failed else EXIT_DONE
+
+
+def say_what_was_found(inventory: Inventory) -> None:
+    """Say how many files are slides, and why the others are none."""
+    words = inventory.describe()
+    if words:
+        print(words, flush=True)
 
 
 def _describe(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.cli.run import add_config_arguments, config_of
+from wsi_pipeline.cli.run import add_config_arguments, config_of, say_what_was_found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="slide files, folders, or a CSV list of slides")
     add("-o", "--out", type=Path, required=True, metavar="CSV", help="the list to write")
+    add("--list-ignored", type=Path, metavar="CSV",
+        help="write a second list: every file below the folders, why it is no slide")  # fmt: skip
     add_config_arguments(parser)
     add("--outputs", choices=("all", "map"), help="what a run would write, for the estimate")
     add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
@@ -23,10 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Look at the slides; exit with 1 where one cannot be classified as it is."""
     config = config_of(options)
-    from wsi_pipeline.archive import find_slides
+    from wsi_pipeline.archive import search_inputs
+    from wsi_pipeline.archive.discovery import write_inventory
     from wsi_pipeline.archive.scan import scan_slides, write_scan
 
-    rows = scan_slides(find_slides(options.inputs), config, _say)
+    found = search_inputs(options.inputs)
+    say_what_was_found(found.inventory)
+    if options.list_ignored:
+        write_inventory(options.list_ignored, found.inventory)
+    rows = scan_slides(found.entries, config, _say)
     write_scan(options.out, rows)
     bad = [row for row in rows if "patches" not in row]
     patches, seconds, megabytes = (
@@ -39,6 +46,8 @@ def execute(options: argparse.Namespace) -> int:
         f"{patches:.0f} patches, {_duration(seconds)}, {megabytes:.0f} MB of results"
     )
     print(f"  list     {options.out}")
+    if options.list_ignored:
+        print(f"  files    {options.list_ignored}")
     print(
         f"Edit it (mpp_x, mpp_y, id; a word in `skip` leaves a slide out), then: "
         f"wsi-pipeline run {options.out} -o OUT"

@@ -41,22 +41,21 @@ def _read(file: BinaryIO) -> TiffHead | None:
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None:
         return None
-    is_big = struct.unpack(f"{order}H", start[2:4])[0] == 43
-    offset = struct.unpack(
-        f"{order}{'Q' if is_big else 'I'}", start[8:16] if is_big else start[4:8]
-    )
-    file.seek(offset[0])
+    is_big = struct.unpack(f"{order}H", start[2:4])[0] == 43  # BigTIFF
+    word, n_bytes = (f"{order}Q", 8) if is_big else (f"{order}I", 4)
+    file.seek(struct.unpack(word, start[8:16] if is_big else start[4:8])[0])
     count_form, entry_bytes = (f"{order}Q", 20) if is_big else (f"{order}H", 12)
     (n_tags,) = struct.unpack(count_form, file.read(struct.calcsize(count_form)))
     table = file.read(min(n_tags, MOST_TAGS) * entry_bytes)
     values: dict[int, int] = {}
     description = b""
     for at in range(0, len(table) - entry_bytes + 1, entry_bytes):
-        tag, kind, count = struct.unpack_from(f"{order}HH{'Q' if is_big else 'I'}", table, at)
-        value = table[at + entry_bytes - (8 if is_big else 4) : at + entry_bytes]
+        tag, kind = struct.unpack_from(f"{order}HH", table, at)
+        (count,) = struct.unpack_from(word, table, at + 4)
+        value = table[at + entry_bytes - n_bytes : at + entry_bytes]
         if tag == _DESCRIPTION:
-            description = _text(file, value, count, f"{order}{'Q' if is_big else 'I'}")
-        elif kind in _NUMBERS and count >= 1:
+            description = _text(file, value, count, word)
+        elif kind in _NUMBERS and count == 1:
             values[tag] = struct.unpack_from(f"{order}{_NUMBERS[kind]}", value)[0]
     if _WIDTH not in values or _HEIGHT not in values:
         return None
