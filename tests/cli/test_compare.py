@@ -243,9 +243,9 @@ def test_the_longest_id_that_a_file_is_named_by_wins(
     (tmp_path / name).write_text("")
     if slide_id is None:
         with pytest.raises(ConfigError, match="holds no outlines"):
-            match_outlines(tmp_path, ["a", "a_1"])
+            match_outlines(tmp_path, [("a", ""), ("a_1", "")])
     else:
-        assert list(match_outlines(tmp_path, ["a", "a_1"])) == [slide_id]
+        assert list(match_outlines(tmp_path, [("a", ""), ("a_1", "")]).of_slides) == [slide_id]
 
 
 def test_pooled_dice_weighs_slides_by_their_area() -> None:

@@ -61,10 +61,38 @@ def test_gzipped_geojson_and_a_bare_geometry_are_read(make_map: MakeMap, tmp_pat
     assert len(read_outlines(path, make_map(VALUES)).items) == 1
 
 
-def test_points_and_lines_are_no_areas(make_map: MakeMap, tmp_path: Path) -> None:
+def test_a_file_of_lines_alone_is_refused_as_without_area(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
     path = tmp_path / "drawn.json"
     path.write_text(json.dumps({"type": "LineString", "coordinates": [[0, 0], [5, 5]]}))
-    assert read_outlines(path, make_map(VALUES)).items == ()
+    with pytest.raises(StorageError, match=r"holds no outline \(1 without area \(line\)\)"):
+        read_outlines(path, make_map(VALUES))
+
+
+def test_a_file_without_anything_says_that_nobody_drew_a_tumor(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    read = read_outlines(path, make_map(VALUES))
+    assert read.items == ()
+    assert "no tumor drawn" in read.note
+
+
+def test_outlines_beside_the_slide_are_refused_with_both_places(
+    make_map: MakeMap, tmp_path: Path
+) -> None:
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps(_ring([(9000, 0), (9100, 0), (9100, 200)])))
+    with pytest.raises(StorageError, match=r"drawn: x 10000 to 10100.*slide: x 1000 to 1400"):
+        read_outlines(path, make_map(VALUES))
+
+
+def test_outlines_that_reach_beyond_the_slide_are_noted(make_map: MakeMap, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps(_ring([(300, 0), (500, 0), (500, 100), (300, 100)])))
+    assert "50% of the drawn area lies beyond" in read_outlines(path, make_map(VALUES)).note
 
 
 def test_an_outline_that_crosses_itself_is_made_valid(make_map: MakeMap, tmp_path: Path) -> None:
@@ -123,11 +151,14 @@ def test_qupaths_tiles_and_cells_are_no_outlines(make_map: MakeMap, tmp_path: Pa
     map_ = make_map(VALUES)
     regions = find_regions(map_, threshold=0.5, low_threshold=0.4)
     source = ExportSource(map_, regions, np.zeros((4, 4, 3), np.uint8), Path("a.svs"))
-    assert read_outlines(export_to("geojson-tiles", source, tmp_path), map_).items == ()
+    with pytest.raises(StorageError, match=r"holds no outline \(15 of type tile\)"):
+        read_outlines(export_to("geojson-tiles", source, tmp_path), map_)
 
 
 def test_aperio_layers_are_classes(make_map: MakeMap, tmp_path: Path) -> None:
-    corners = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ((0, 0), (9, 0), (9, 9)))
+    corners = "".join(
+        f'<Vertex X="{x}" Y="{y}"/>' for x, y in ((1000, 500), (1009, 500), (1009, 509))
+    )
     layer = '<Annotation Name="{}"><Regions><Region Id="1"><Vertices>{}</Vertices></Region></Regions></Annotation>'  # noqa: E501
     body = layer.format("IDC", corners) + layer.format("Stroma", corners)
     (tmp_path / "a.xml").write_text(f"<Annotations>{body}</Annotations>")
@@ -179,11 +210,15 @@ def test_a_run_judges_what_it_classified(make_map: MakeMap) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "no kind of outlines"),
+        ("a.txt", b"", "an empty file"),
+        ("a.ndpa", b"<annotations/>", "Hamamatsu"),
         ("a.json", b"{", "damaged or not what its name says"),
         ("a.json", b"3", "damaged or not what its name says"),
-        ("a.json", b'{"type": "Feature"}', "damaged or not what its name says"),
-        ("a.gz", b"not gzip", "cannot be read"),
+        ("a.json", b'{"type": "Feature"}', "holds no outline .1 without a geometry"),
+        ("a.json", b'{"type": "Topology"}', "no GeoJSON"),
+        ("a.gz", b"not gzip", "damaged or not what its name says"),
+        ("a.gz", b"\x1f\x8b\x08\x00cut", "damaged or not what its name says"),
+        ("a.zip", b"PK\x03\x04cut", "damaged or not what its name says"),
         ("a.xml", b"<Annotations>", "damaged or not what its name says"),
         ("a.xml", b"<html/>", "neither Aperio's"),
         ("a.png", b"not a picture", "not a picture"),

@@ -12,12 +12,14 @@ from wsi_pipeline.results.comparing import compare_run
 from wsi_pipeline.results.comparison import Comparison
 from wsi_pipeline.results.references import is_run
 
+MAX_UNUSED = 10
 EPILOG = """\
 REFERENCE is one of
   - the output folder of another run; slides are matched by the hash of their content, else by id
-  - a folder of outlines, searched with its subfolders: GeoJSON, Aperio or ASAP XML, *_truth.png.
-    A file belongs to the slide that it is named by: ID.geojson, ID_anna.xml, bert/ID.geojson,
-    ID_truth.png. Several files for a slide are several readers, who are compared with each other
+  - a folder of outlines, searched with its subfolders: GeoJSON (QuPath), XML of Aperio, ASAP or
+    HALO (.annotations), each also as .gz or .zip; *_truth.png. A file belongs to the slide that it
+    is named by: ID.geojson, ID.svs.geojson, ID_anna.xml, bert/ID.geojson, ID_truth.png. Several
+    files for a slide are several readers, who are compared with each other
   - one file of outlines
 
 figures:
@@ -47,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--folder", type=Path, metavar="DIR",
         help="for compare.csv, compare.json and the pictures (default: OUT/compare)")  # fmt: skip
     add("--class", action="append", default=[], dest="classes", metavar="NAME",
-        help="count outlines of this class alone: QuPath's class, Aperio's layer, ASAP's group; "
-        "may be given several times (default: all count alike)")  # fmt: skip
+        help="count outlines of this class, and of those derived from it, alone: QuPath's class, "
+        "the layer of Aperio and HALO, ASAP's group; may be given several times (default: all "
+        "count alike)")  # fmt: skip
     add("--min-dice", type=_share, metavar="D", help="exit 1 below this pooled Dice, 0 to 1")
     add("--tolerance", type=_share, metavar="T",
         help="run against run: exit 1 where a probability differs by more, 0 to 1")  # fmt: skip
@@ -98,6 +101,10 @@ def table_lines(comparison: Comparison) -> list[str]:
                 f"{slide.slide_id}: {'FAILED: ' if slide.has_failed else ''}{slide.problem}"
             )
     lines += [f"{name}: only the reference has finished it" for name in comparison.missing]
+    unused = comparison.unused
+    lines += [f"not used: {name}" for name in unused[:MAX_UNUSED]]
+    if len(unused) > MAX_UNUSED:
+        lines.append(f"not used: {len(unused) - MAX_UNUSED} more, see compare.json")
     return lines
 
 

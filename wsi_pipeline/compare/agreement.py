@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wsi_pipeline.compare.areas import Area, only_areas
+from wsi_pipeline.annotations import Area, only_areas
 from wsi_pipeline.compare.outlines import Outline, Outlines
 from wsi_pipeline.geometry import Mpp
 

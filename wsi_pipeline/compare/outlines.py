@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from wsi_pipeline.compare.areas import Annotation, Area, only_areas, polygons
-from wsi_pipeline.compare.xml import read_xml
+from wsi_pipeline.annotations import (
+    KNOWN_KINDS,
+    Annotation,
+    Area,
+    Drawing,
+    Place,
+    check_place,
+    doubts_of_place,
+    only_areas,
+    polygons,
+    read_annotations,
+)
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.maps.regions import Regions, l0_from_outline, outline_cells
 
-NOT_COUNTED: Final = "*"
-"""QuPath's mark, at the end of a class, of what is no finding: "Region*", "Ignore*"."""
-
-_DAMAGE: Final = (
-    *(ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
-    *(ET.ParseError, zlib.error, shapely.errors.ShapelyError),
-)
-"""What the parsers raise on content that is not what it should be."""
-
-_KINDS: Final = "GeoJSON (.geojson, .json, .gz), Aperio or ASAP XML (.xml) or a truth image (.png)"
+_KINDS: Final = f"{KNOWN_KINDS}, or a truth image (.png)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,33 +71,30 @@ def read_outlines(path: Path, map_: ProbabilityMap, classes: Sequence[str] = ())
     ----------
     path : Path
         GeoJSON as QuPath writes it (the pixels are less the scanned bounds' offset, which is put
-        back), gzipped or not; Aperio or ASAP XML; or a truth image with one pixel for each cell of
-        the map: 0 not judged, 1 not IDC, 2 IDC, or 0 and 255 where all of it was judged.
+        back); XML of Aperio, HALO or ASAP; any of them packed as .gz or .zip; or a truth image with
+        one pixel for each cell of the map: 0 not judged, 1 not IDC, 2 IDC, or 0 and 255 where all
+        of it was judged.
     map_ : ProbabilityMap
         Of the same slide: where its scanned bounds and cells lie.
     classes : sequence of str
-        Outlines of these classes count, letters large or small: QuPath's class, Aperio's layer,
-        ASAP's group. Without any all count but for those that QuPath itself ignores ("Region*").
-        A truth image has no classes.
+        Outlines of these classes count, and of those derived from them ("Tumor" takes "Tumor:
+        Invasive"), letters large or small: QuPath's class, the layer of Aperio and HALO, ASAP's
+        group. Without any all count but for those that QuPath itself ignores ("Region*"). A truth
+        image has no classes.
 
     Raises
     ------
     StorageError
-        Where the file is missing, of another kind or damaged.
+        Where the file is missing, of another kind or damaged; where it holds things, but none that
+        can be an outline; where all lies beside the slide.
     """
-    suffix = path.suffix.lower()
-    if suffix not in {".geojson", ".json", ".gz", ".xml", ".png"}:
-        raise StorageError(f"{path.name}: no kind of outlines that is known here", f"Give {_KINDS}")
-    try:
-        if suffix == ".png":
-            return _read_truth(path, map_)
-        drawn = read_xml(path) if suffix == ".xml" else _read_geojson(path, map_)
-        return _chosen(path, drawn, classes)
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-        raise StorageError(f"{path}: cannot be read ({reason})", f"Give {_KINDS}") from exc
-    except _DAMAGE as exc:
-        raise StorageError(f"{path}: damaged or not what its name says ({exc})", _KINDS) from exc
+    if path.suffix.lower() == ".png":
+        return _read_truth(path, map_)
+    drawing = read_annotations(path)
+    placed = _placed(drawing, map_)
+    place = _place_of(map_)
+    check_place(path.name, [one.area for one in placed], place)
+    return _chosen(path, placed, drawing, classes, place)
 
 
 def _cells_l0(map_: ProbabilityMap, cells: NDArray[np.bool_]) -> Area:
@@ -109,17 +103,53 @@ def _cells_l0(map_: ProbabilityMap, cells: NDArray[np.bool_]) -> Area:
     return l0_from_outline(outline_cells(cells), map_)
 
 
-def _chosen(path: Path, drawn: Sequence[Annotation], classes: Sequence[str]) -> Outlines:
+def _place_of(map_: ProbabilityMap) -> Place:
+    def is_tissue(points_l0: NDArray[np.float64]) -> NDArray[np.bool_]:
+        cells = ((points_l0 - map_.origin_l0) / map_.step_l0).astype(np.intp)
+        cells = np.clip(cells, 0, np.array(map_.values.shape)[::-1] - 1)
+        found: NDArray[np.bool_] = map_.tissue[cells[:, 1], cells[:, 0]] > 0
+        return found
+
+    return Place(map_.bounds_l0, (map_.mpp.x, map_.mpp.y), is_tissue)
+
+
+def _placed(drawing: Drawing, map_: ProbabilityMap) -> list[Annotation]:
+    """Return the annotations in level-0 px of the whole slide."""
+    offset_l0 = np.zeros(2)
+    if drawing.is_cropped:
+        offset_l0 += map_.bounds_l0[:2] if drawing.offset_l0 is None else drawing.offset_l0
+    if not offset_l0.any():
+        return drawing.items
+    return [
+        replace(one, area=shapely.transform(one.area, lambda xy: xy + offset_l0))
+        for one in drawing.items
+    ]
+
+
+def _chosen(
+    path: Path,
+    placed: Sequence[Annotation],
+    drawing: Drawing,
+    classes: Sequence[str],
+    place: Place,
+) -> Outlines:
     """Return the outlines of the classes asked for; without any, of all that may be tumor."""
-    wanted = {name.casefold() for name in classes}
-    counted = [
-        one
-        for one in drawn
-        if (one.kind.casefold() in wanted if wanted else not one.kind.endswith(NOT_COUNTED))
+    counted = [one for one in placed if (one.is_of(classes) if classes else one.is_finding)]
+    left_out = drawing.left_out_words
+    if not counted and not classes and (placed or left_out):
+        ignored = f"{len(placed)} of a class that does not count" if placed else ""
+        raise StorageError(
+            f"{path.name} holds no outline ({', '.join(filter(None, (ignored, left_out)))})",
+            "An outline is a closed area; where there is no tumor, save a file without any",
+        )
+    notes = [
+        _note({one.kind for one in counted}, {one.kind for one in placed}, classes),
+        f"left out of {path.name}: {left_out}" if left_out else "",
+        "" if placed else f"{path.name} holds nothing: taken for 'no tumor drawn'",
+        *doubts_of_place([one.area for one in counted], place),
     ]
     items = tuple(Outline(one.name, one.area) for one in counted)
-    note = _note({one.kind for one in counted}, {one.kind for one in drawn}, classes)
-    return Outlines(path.name, items, note=note)
+    return Outlines(path.name, items, note="; ".join(filter(None, notes)))
 
 
 def _note(counted: set[str], present: set[str], classes: Sequence[str]) -> str:
@@ -133,42 +163,21 @@ def _note(counted: set[str], present: set[str], classes: Sequence[str]) -> str:
     return ""
 
 
-def _read_geojson(path: Path, map_: ProbabilityMap) -> list[Annotation]:
-    data = path.read_bytes()
-    document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    own = document.get("wsi_pipeline", {}) if isinstance(document, dict) else {}
-    offset_l0 = own.get("offset_l0", map_.bounds_l0[:2])
-    drawn = []
-    for number, feature in enumerate(_features(document), start=1):
-        properties = feature.get("properties") or {}
-        if properties.get("objectType", "annotation") != "annotation":
-            continue  # a cell, tile or detection is nobody's outline
-        area = only_areas(shapely.geometry.shape(feature["geometry"]))
-        if area.is_empty:
-            continue
-        placed = shapely.transform(area, lambda xy: xy + np.asarray(offset_l0))
-        kind = str((properties.get("classification") or {}).get("name") or "")
-        drawn.append(Annotation(str(properties.get("name") or number), kind, placed))
-    return drawn
-
-
-def _features(document: Any) -> list[dict[str, Any]]:
-    """Return the features of a collection, of QuPath's bare list, or a lone feature."""
-    if isinstance(document, list):
-        return document
-    if document["type"] == "FeatureCollection":
-        return list(document["features"])
-    if document["type"] == "Feature":
-        return [document]
-    return [{"geometry": document}]
-
-
 def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
     try:
         with Image.open(path) as picture:
             truth = np.asarray(picture)
+        return _outlines_of_truth(path.name, truth, map_)
     except UnidentifiedImageError as exc:
-        raise ValueError("not a picture") from exc
+        raise StorageError(f"{path}: damaged or not a picture", f"Give {_KINDS}") from exc
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise StorageError(f"{path}: cannot be read ({reason})", f"Give {_KINDS}") from exc
+    except ValueError as exc:
+        raise StorageError(f"{path}: not a truth image of this slide ({exc})", _KINDS) from exc
+
+
+def _outlines_of_truth(name: str, truth: NDArray[Any], map_: ProbabilityMap) -> Outlines:
     truth = _fitted(truth, map_.values.shape)
     present = set(np.unique(truth).tolist())
     if present <= {0, 1, 2}:
@@ -179,7 +188,7 @@ def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
         raise ValueError(f"pixels hold {sorted(present)[:8]}, expected 0, 1, 2 or 0, 255")
     whole = _cells_l0(map_, is_idc)
     items = tuple(Outline(str(n), part) for n, part in enumerate(polygons(whole), start=1))
-    return Outlines(path.name, items, judged)
+    return Outlines(name, items, judged)
 
 
 def _fitted(truth: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

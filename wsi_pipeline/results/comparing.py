@@ -27,6 +27,7 @@ from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.results.comparison import COLUMNS, Compared, Comparison, ReaderAgreement
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.references import OutlineFile, RunReference, is_run, match_outlines
+from wsi_pipeline.results.slide_files import read_status
 
 
 def compare_run(
@@ -65,7 +66,8 @@ def compare_run(
             str(reference), tuple(compared), missing=_missing(run.slide_ids, compared)
         )
     else:
-        files = match_outlines(reference, [path.name for path in folders])
+        matched = match_outlines(reference, [_name_and_file(path) for path in folders])
+        files = matched.of_slides
         compared = [
             _guarded(
                 path,
@@ -73,7 +75,7 @@ def compare_run(
             )
             for path in folders
         ]
-        comparison = Comparison(str(reference), tuple(compared))
+        comparison = Comparison(str(reference), tuple(compared), unused=matched.unused)
     if not any(slide.readings for slide in comparison.slides):
         problems = {slide.problem for slide in comparison.slides}
         raise IncompleteRunError(
@@ -83,6 +85,10 @@ def compare_run(
     _write_table(comparison, folder / "compare.csv")
     _write_record(comparison, out, folder / "compare.json")
     return comparison
+
+
+def _name_and_file(folder: Path) -> tuple[str, str]:
+    return folder.name, str(read_status(folder).get("slide", ""))
 
 
 def _guarded(folder: Path, compare: Callable[[FinishedSlide], Compared]) -> Compared:
@@ -242,6 +248,7 @@ def _write_record(comparison: Comparison, out: Path, path: Path) -> None:
         "pooled": comparison.pooled,
         "inter_reader_dice": comparison.inter_reader_dice,
         "missing": list(comparison.missing),
+        "unused": list(comparison.unused),
         "slides": [_slide_record(slide) for slide in comparison.slides],
     }
     write_atomic(path, json.dumps(_plain(record), indent=2, ensure_ascii=False).encode())

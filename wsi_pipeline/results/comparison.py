@@ -116,6 +116,8 @@ class Comparison:
     slides: tuple[Compared, ...]
     missing: tuple[str, ...] = ()
     """Slides that the reference run finished and this one has not."""
+    unused: tuple[str, ...] = ()
+    """Files of the reference that nothing was made of, and why."""
 
     @property
     def pooled(self) -> dict[str, float]:

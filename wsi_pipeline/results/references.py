@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wsi_pipeline.annotations import (
+    ANNOTATION_SUFFIXES,
+    OTHER_PROGRAMS,
+    annotation_stem,
+    owner_of,
+    slide_names,
+)
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.slide_files import read_status
 
-OUTLINE_SUFFIXES: Final = (".geojson.gz", ".json.gz", ".geojson", ".json", ".xml", ".png")
+OUTLINE_SUFFIXES: Final = (*ANNOTATION_SUFFIXES, ".png")
 TRUTH_WORD: Final = "_truth"
 """A picture in a folder is a truth image where its stem ends so: folders hold thumbnails too."""
-_SEPARATORS: Final = "_-. "
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,28 @@ def is_run(path: Path) -> bool:
     return (path / "slides").is_dir()
 
 
-def match_outlines(path: Path, slide_ids: Sequence[str]) -> dict[str, list[OutlineFile]]:
+@dataclass(frozen=True, slots=True)
+class MatchedOutlines:
+    """Which outline files belong to which slide."""
+
+    of_slides: Mapping[str, list[OutlineFile]]
+    """By the slide's id."""
+    unused: tuple[str, ...] = ()
+    """Files that no slide of the run is meant by, or of a kind that is not read, in words."""
+
+
+def match_outlines(path: Path, slides: Sequence[tuple[str, str]]) -> MatchedOutlines:
     """Return the outline files of each slide.
 
     Parameters
     ----------
     path : Path
         A file, or a folder that is searched with what is in it.
-    slide_ids : sequence of str
-        A file belongs to the slide whose id it is named by, alone or followed by ``_``, ``-``,
-        ``.`` or a space and more (a reader's name, "_truth"); the longest such id wins. A lone
-        file belongs to the run's only slide whatever its name.
+    slides : sequence of (id, path of the file)
+        A file belongs to the slide that it is named by: its id, or its file's name with or without
+        the suffix, alone or followed by ``_``, ``-``, ``.`` or a space and more (a reader's name,
+        "_truth"); the longest such name wins, letters may be large or small, composed or not. A
+        lone file belongs to the run's only slide whatever its name.
 
     Raises
     ------
@@ -89,21 +106,33 @@ def match_outlines(path: Path, slide_ids: Sequence[str]) -> dict[str, list[Outli
     """
     if not path.exists():
         raise ConfigError(f"there is no {path}", "Give another run's folder, or outlines")
-    if path.is_file() and len(slide_ids) == 1:
-        return {slide_ids[0]: [OutlineFile(path.name, path)]}
+    first = slides[0][0]
+    if path.is_file() and len(slides) == 1:
+        return MatchedOutlines({first: [OutlineFile(path.name, path)]})
+    names = slide_names(slides)
     matched: dict[str, list[OutlineFile]] = {}
+    unused = []
     for file in _candidates(path):
-        slide_id = _slide_id_of(file, slide_ids)
-        if slide_id is not None:
-            reader = _reader_of(file, path, slide_id)
-            matched.setdefault(slide_id, []).append(OutlineFile(reader, file))
+        owner = owner_of(annotation_stem(file.name), names)
+        if owner is None:
+            unused.append(f"{file.name} (named by no slide)")
+        elif file.suffix.lower() in OTHER_PROGRAMS:
+            unused.append(f"{file.name} (not read: {OTHER_PROGRAMS[file.suffix.lower()]})")
+        else:
+            _take(matched.setdefault(owner[0], []), _reader_of(file, path, owner[1]), file)
     if not matched:
         raise ConfigError(
-            f"{path} holds no outlines that are named by a slide of this run",
-            f"Name them by the slide's id, e.g. {slide_ids[0]}.geojson or "
-            f"{slide_ids[0]}{TRUTH_WORD}.png",
+            f"{path} holds no outlines that are named by a slide of this run"
+            + (f" ({len(unused)} others: {unused[0]} ...)" if unused else ""),
+            f"Name them by the slide's id, e.g. {first}.geojson or {first}{TRUTH_WORD}.png",
         )
-    return matched
+    return MatchedOutlines(matched, tuple(unused))
+
+
+def _take(files: list[OutlineFile], reader: str, file: Path) -> None:
+    """Add a reader's file; a second one of the same name is told apart by its suffix."""
+    taken = {one.reader for one in files}
+    files.append(OutlineFile(f"{reader} ({file.name})" if reader in taken else reader, file))
 
 
 def _candidates(path: Path) -> Iterator[Path]:
@@ -111,29 +140,13 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield path
         return
     for file in sorted(path.rglob("*")):
-        is_outline = file.name.lower().endswith(OUTLINE_SUFFIXES)
-        is_picture = file.suffix.lower() == ".png" and not file.stem.endswith(TRUTH_WORD)
+        suffixes = (*OUTLINE_SUFFIXES, *OTHER_PROGRAMS)
+        is_outline = file.name.lower().endswith(suffixes) and file.name[0] != "."
+        is_picture = file.suffix.lower() == ".png" and not file.stem.lower().endswith(TRUTH_WORD)
         if is_outline and not is_picture and file.is_file():
             yield file
 
 
-def _slide_id_of(file: Path, slide_ids: Sequence[str]) -> str | None:
-    stem = _stem(file)
-    named = [
-        i for i in slide_ids if stem == i or stem.startswith(tuple(i + s for s in _SEPARATORS))
-    ]
-    return max(named, key=len, default=None)
-
-
-def _reader_of(file: Path, root: Path, slide_id: str) -> str:
+def _reader_of(file: Path, root: Path, rest: str) -> str:
     folder = file.parent.relative_to(root).parts if root.is_dir() else ()
-    rest = _stem(file)[len(slide_id) :].strip(_SEPARATORS)
     return "/".join((*folder, *([rest] if rest else []))) or file.name
-
-
-def _stem(file: Path) -> str:
-    name = file.name
-    for suffix in OUTLINE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return file.stem
