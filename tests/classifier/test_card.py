@@ -50,6 +50,11 @@ def test_a_card_with_the_required_keys_has_the_documented_defaults(
     )
     assert card.litert_path is None
     assert card.stain_reference_path is None
+    assert card.glass_rgb is None
+
+
+def test_a_card_may_state_the_glass_of_its_training_data(write_folder: WriteFolder) -> None:
+    assert read_card(write_folder(glass_rgb=[241, 239, 241])).glass_rgb == (241, 239, 241)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,8 @@ def test_a_card_with_the_required_keys_has_the_documented_defaults(
         ({"input_range": [1, 0]}, r"input_range is \(1.0, 0.0\)"),
         ({"input_range": [1]}, "value of the wrong kind"),
         ({"output": "log"}, "output is log, expected probability or logit"),
+        ({"glass_rgb": [241, 239]}, "value of the wrong kind"),
+        ({"glass_rgb": [241, 239, 20]}, r"glass_rgb is \(241, 239, 20\), expected three levels"),
         ({"sha256": "0" * 64}, "is not the file its card names"),
     ],
 )

@@ -52,6 +52,9 @@ class ModelCard:
     """Divides the logit (Guo et al. 2017)."""
     output: str = "probability"
     """What the last layer gives: "probability" or "logit"."""
+    glass_rgb: tuple[int, int, int] | None = None
+    """Empty glass of the training data, to which the light of other slides is brought; None: it is
+    not known, and light is left as it is."""
     context: ContextRefinement | None = None
     """Refinement of a map by the neighbors of each cell, where the model brings one."""
     record: dict[str, Any] = field(default_factory=dict)
@@ -182,9 +185,17 @@ def _card(folder: Path, record: dict[str, Any]) -> ModelCard:
         threshold=float(record.get("threshold", 0.5)),
         temperature=float(record.get("temperature", 1.0) or 1.0),
         output=str(record.get("output", "probability")),
+        glass_rgb=_color(record.get("glass_rgb")),
         context=ContextRefinement.from_dict(record["context"]) if record.get("context") else None,
         record=record,
     )
+
+
+def _color(value: Any) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    r, g, b = (int(level) for level in value)
+    return (r, g, b)
 
 
 def _stain_name(value: Any) -> str:
@@ -207,6 +218,12 @@ def _check_values(card: ModelCard) -> None:
         (card.temperature > 0, "temperature", card.temperature, "positive"),
         (len(card.class_names) in (1, 2), "class_names", card.class_names, "one or two classes"),
         (card.input_range[0] < card.input_range[1], "input_range", card.input_range, "[low, high]"),
+        (
+            card.glass_rgb is None or all(100 <= level <= 255 for level in card.glass_rgb),
+            "glass_rgb",
+            card.glass_rgb,
+            "three levels of empty glass, 100 to 255",
+        ),
         (card.output in OUTPUTS, "output", card.output, " or ".join(OUTPUTS)),
     )
     for holds, key, value, expected in checks:

@@ -8,18 +8,22 @@ from wsi_pipeline.tissue.annotation import (
 )
 from wsi_pipeline.tissue.area import area_fraction
 from wsi_pipeline.tissue.artifacts import Artifacts
-from wsi_pipeline.tissue.glass import estimate_glass
+from wsi_pipeline.tissue.glass import Glass, estimate_glass, find_glass
 from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
 from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
+from wsi_pipeline.tissue.white_balance import WhiteBalance
 
 __all__ = [
     "Artifacts",
+    "Glass",
     "MaskFrame",
     "QualityFlag",
     "TissueMask",
     "TissueParameters",
+    "WhiteBalance",
     "area_fraction",
     "estimate_glass",
+    "find_glass",
     "mask_from_geojson",
     "mask_from_png",
     "mask_to_geojson",
