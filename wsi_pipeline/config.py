@@ -95,10 +95,13 @@ class RegionsSection(Section):
     """Probability from which a cell is called IDC; default: the model's."""
     low_share: Share = 0.8
     """A region extends to connected cells above this share of the threshold (hysteresis)."""
-    smoothing_cells: Annotated[float, Field(ge=0, le=5)] = 0.4
-    """Sigma of the smoothing before thresholding, in cells."""
+    smoothing_cells: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Sigma of the smoothing before thresholding, in cells; default: 0.4 of a patch side."""
     min_area_mm2: Annotated[float, Field(ge=0)] = 0.0
-    """Smaller regions are dropped."""
+    """Regions with less tissue are dropped."""
+    outline: Literal["contour", "cells"] = "contour"
+    """"contour": along the interpolated map, cut by the tissue; "cells": along the edges of cells.
+    Areas are those of the tissue inside in either case."""
 
 
 class RenderSection(Section):

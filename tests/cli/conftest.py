@@ -30,7 +30,9 @@ def _finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     none = Box(0, 0, 0, 0)
     blank = slides / "blank.tif"
     write_phantom(blank, size_l0=Size(4096, 3072), hot_box_l0=none, tissue_box_l0=none, mpp=1.0)
-    config = load_config(None, {"model": str(MODEL), "execution": {"workers": 1}})
+    # Along the edges of cells, so that areas are known by hand.
+    chosen = {"tiling": {"stride_px": 50}, "regions": {"outline": "cells"}}
+    config = load_config(None, {"model": str(MODEL), "execution": {"workers": 1}, **chosen})
     for path in sorted(slides.iterdir()):
         run_slide(path, folder / "out", config)
     return folder

@@ -41,7 +41,8 @@ def test_a_feature_speaks_qupaths_dialect(phantom: Any, tmp_path: Path) -> None:
     assert properties["objectType"] == "annotation"
     assert properties["classification"] == {"name": "IDC", "color": [200, 0, 0]}
     assert properties["measurements"] == {
-        "Area mm^2": pytest.approx(15 * 0.16),
+        "Area mm^2": pytest.approx(15 * 0.16 * 0.75),  # three quarters of each cell are tissue
+        "Outline area mm^2": pytest.approx(15 * 0.16),
         "Perimeter mm": pytest.approx(16 * 0.4),
         "Mean probability": 0.9375,
         "Max probability": 0.9375,

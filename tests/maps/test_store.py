@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.maps import ProbabilityMap, read_map, write_map
+from wsi_pipeline.maps import ProbabilityMap, TissueRaster, read_map, write_map
 from wsi_pipeline.maps.store import NgffVersion
 
 MakeMap = Callable[..., ProbabilityMap]
@@ -34,9 +34,26 @@ def test_a_map_reads_back_as_it_was_written(
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
         assert getattr(read, name).dtype == getattr(written, name).dtype
     assert read.uncertainty is None
+    assert read.mask is None
     assert (read.origin_l0, read.step_l0, read.mpp) == ((300, 100), (200.0, 200.5), written.mpp)
     assert read.attributes["slide"] == {"name": "a.svs"}
     assert read.bounds_l0 == (0, 0, 1400, 1000)
+
+
+@pytest.mark.parametrize("ngff", VERSIONS)
+def test_the_tissue_mask_reads_back_with_its_own_frame(
+    make_map: MakeMap, tmp_path: Path, ngff: NgffVersion
+) -> None:
+    inside = np.arange(40 * 30).reshape(40, 30) % 7 < 3
+    write_map(
+        make_map(mask=TissueRaster(inside, (300.0, 100.0), (64.0, 32.0))),
+        tmp_path / "m.zarr",
+        ngff=ngff,
+    )
+    mask = read_map(tmp_path / "m.zarr").mask
+    assert mask is not None
+    np.testing.assert_array_equal(mask.inside, inside)
+    assert (mask.origin_l0, mask.step_l0) == ((300.0, 100.0), (64.0, 32.0))
 
 
 def test_probability_map_open_reads_the_store(make_map: MakeMap, tmp_path: Path) -> None:

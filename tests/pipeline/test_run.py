@@ -23,7 +23,7 @@ from wsi_pipeline.pipeline.run import run_slide
 from wsi_pipeline.results.slide_files import SlideResult, render_slide
 from wsi_pipeline.tissue import QualityFlag
 
-MODEL = Path(__file__).parent / "models" / "darkness"
+MODEL = Path(__file__).parents[1] / "models" / "darkness"
 
 
 def config_with(**changes: Any) -> Config:

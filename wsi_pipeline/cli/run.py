@@ -76,6 +76,7 @@ def config_of(options: argparse.Namespace) -> Config:
             "threshold": value("threshold"),
             "min_area_mm2": value("min_area_mm2"),
             "smoothing_cells": value("smoothing"),
+            "outline": value("outline"),
         },
         "render": {
             "colormap": value("colormap"),

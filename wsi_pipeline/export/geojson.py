@@ -72,6 +72,9 @@ def feature_collection(map_: ProbabilityMap, regions: Regions) -> dict[str, Any]
             "low_threshold": regions.low_threshold,
             "smoothing_cells": regions.smoothing_cells,
             "min_area_mm2": regions.min_area_mm2,
+            "outline": regions.outline,
+            "areas": "tissue inside the outline, by "
+            + ("tissue fractions of cells" if map_.mask is None else "the tissue mask"),
         },
     }
 
@@ -127,6 +130,7 @@ def _feature(region: Region, slide: dict[str, Any], offset_l0: tuple[int, int]) 
             "isLocked": False,
             "measurements": {
                 "Area mm^2": round(region.area_mm2, 6),
+                "Outline area mm^2": round(region.outline_mm2, 6),
                 "Perimeter mm": round(region.perimeter_mm, 6),
                 "Mean probability": round(region.mean_probability, 6),
                 "Max probability": round(region.max_probability, 6),

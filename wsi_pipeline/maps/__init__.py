@@ -1,7 +1,7 @@
 """The probability map of a slide: its grid, its store on disk (the home of zarr), its regions."""
 
 from wsi_pipeline.maps.block_store import BlockStore
-from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
 from wsi_pipeline.maps.store import read_map, write_map
 
-__all__ = ["BlockStore", "ProbabilityMap", "read_map", "write_map"]
+__all__ = ["BlockStore", "ProbabilityMap", "TissueRaster", "read_map", "write_map"]

@@ -14,6 +14,25 @@ from wsi_pipeline.geometry import BoolMask, FloatArray, Mpp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TissueRaster:
+    """Where the tissue is, at the resolution of its mask: finer than the cells."""
+
+    inside: BoolMask
+    """bool, shape (H, W), True = tissue."""
+    origin_l0: tuple[float, float]
+    """x, y of the upper left corner, level-0 px."""
+    step_l0: tuple[float, float]
+    """Side of a raster px along x and y, level-0 px."""
+
+    def __post_init__(self) -> None:
+        if self.inside.ndim != 2 or self.inside.dtype != np.bool_:
+            raise ValueError(
+                "the tissue raster must be bool (H, W), received "
+                f"{self.inside.dtype} {self.inside.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ProbabilityMap:
     """Probabilities of IDC on the cells of a slide's grid, with what is needed to place them.
 
@@ -42,6 +61,12 @@ class ProbabilityMap:
     estimated: NDArray[np.uint8] | None = None
     """1 = not classified itself: `values` holds the mean of classified neighbors, all of them low.
     None where every value was classified."""
+    patches: NDArray[np.uint8] | None = None
+    """How many classified patches cover the cell, where borders alone were refined: less than the
+    square of patch side over stride = the others that cover it were estimated from their neighbors.
+    None where there was no such choice."""
+    mask: TissueRaster | None = None
+    """The tissue mask; None in maps of versions that did not store it."""
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float32:
@@ -49,7 +74,7 @@ class ProbabilityMap:
                 "values must be float32 (rows, cols), received "
                 f"{self.values.dtype} {self.values.shape}"
             )
-        for name in ("tissue", "raw", "uncertainty", "quality", "estimated"):
+        for name in ("tissue", "raw", "uncertainty", "quality", "estimated", "patches"):
             array = getattr(self, name)
             if array is not None and array.shape != self.values.shape:
                 raise ValueError(
@@ -61,6 +86,14 @@ class ProbabilityMap:
         """True where the cell itself was classified."""
         known: BoolMask = ~np.isnan(self.values)
         return known if self.estimated is None else known & (self.estimated == 0)
+
+    @property
+    def cells_per_patch(self) -> int:
+        """Cells along one side of a patch."""
+        patch, stride = (
+            int(self.attributes.get(f"{name}_px") or 1) for name in ("patch", "stride")
+        )
+        return patch // stride
 
     @property
     def cell_um(self) -> tuple[float, float]:

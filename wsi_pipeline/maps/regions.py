@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import shapely
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_pipeline.geometry import BoolMask, FloatArray
-from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.contours import Part, RasterFrame, contour_parts
+from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
 
-DEFAULT_SMOOTHING_CELLS: Final = 0.4
-"""Sigma of the smoothing, cells: a lone cell of probability 1 among zeros keeps 0.85 of it."""
+OutlineKind = Literal["contour", "cells"]
+"""Along the interpolated map and the tissue, or along the edges of cells."""
+
+SMOOTHING_PATCHES: Final = 0.4
+"""Sigma of the smoothing, sides of a patch: 160 µm. A lone cell as large as a patch of probability
+1 among zeros keeps 0.85 of it."""
 
 _TOUCHING: Final = np.ones((3, 3), bool)
 """Cells that touch at a corner are one region. At 0.4 mm a cell, a tumor front that runs across
@@ -25,22 +30,25 @@ the minimum area would then throw those away."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """A connected set of cells called IDC."""
+    """A connected part of what is called IDC: with contours, on one piece of tissue."""
 
     number: int
     """1 for the largest."""
     outline_l0: shapely.Polygon | shapely.MultiPolygon
-    """Exactly along cell edges, level-0 px of the whole slide; holes kept. Parts that meet only at
-    a corner are polygons of one MultiPolygon."""
+    """Level-0 px of the whole slide; holes kept. Parts that meet only at a corner, or not at all
+    within connected cells, are polygons of one MultiPolygon."""
     area_mm2: float
-    """Of its cells, whole ones."""
+    """Tissue inside the outline."""
+    outline_mm2: float
+    """All inside the outline, gaps and glass too: what another program measures of it."""
     perimeter_mm: float
-    """Along the cell edges, holes included: the outline's own length, stairs and all."""
+    """The outline's own length, holes included."""
     mean_probability: float
     """Over its cells, of the map as it is (not smoothed)."""
     max_probability: float
     n_patches: int
-    """Cells; with stride = patch these are the patches."""
+    """Called cells of which it holds tissue; with stride = patch these are the patches. A cell with
+    two pieces of tissue counts in both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +57,13 @@ class Regions:
 
     items: tuple[Region, ...]
     labels: NDArray[np.int32]
-    """int32, shape (rows, cols) of the map: the number of each cell's region, 0 = none."""
+    """int32, shape (rows, cols) of the map: the number of the region that holds most of a called
+    cell's tissue, 0 = none."""
+    area_mm2: float
+    """Tissue inside all outlines."""
+    tissue_mm2: float
+    """Tissue on the slide, classified or not: counted as that inside the outlines is."""
+    outline: OutlineKind
     threshold: float
     low_threshold: float
     smoothing_cells: float
@@ -67,13 +81,15 @@ class SlideTotals:
     """One slide in figures. NaN = nothing was classified, never 0."""
 
     idc_mm2: float
-    """Area of the regions."""
+    """Tissue inside the regions' outlines."""
     tissue_mm2: float
-    """Tissue on the slide, from the tissue fraction of every cell, classified or not."""
+    """Tissue on the slide, classified or not."""
+    outline_mm2: float
+    """All inside the outlines, glass too."""
     classified_mm2: float
     """Area of the classified cells."""
     idc_share: float
-    """IDC area over tissue area, 0 to 1; NaN without tissue or without a classified cell."""
+    """The first over the second, 0 to 1; NaN without tissue or without a classified cell."""
     n_regions: int
     n_classified: int
     """Classified cells."""
@@ -85,15 +101,13 @@ class SlideTotals:
     def of(cls, map_: ProbabilityMap, regions: Regions) -> Self:
         """Return the totals of a map and the regions found on it."""
         classified = map_.values[~np.isnan(map_.values)].astype(np.float64)
-        tissue_mm2 = float(np.nansum(map_.tissue, dtype=np.float64)) * map_.cell_area_mm2
-        idc_mm2 = float(sum(region.area_mm2 for region in regions))
-        known = classified.size > 0
+        tissue_mm2, known = regions.tissue_mm2, classified.size > 0
         return cls(
-            idc_mm2=idc_mm2 if known else np.nan,
+            idc_mm2=regions.area_mm2 if known else np.nan,
             tissue_mm2=tissue_mm2,
+            outline_mm2=float(sum(r.outline_mm2 for r in regions)) if known else np.nan,
             classified_mm2=classified.size * map_.cell_area_mm2,
-            # Cells count whole, tissue by its fraction: at a ragged edge the ratio could pass 1.
-            idc_share=min(1.0, idc_mm2 / tissue_mm2) if known and tissue_mm2 > 0 else np.nan,
+            idc_share=regions.area_mm2 / tissue_mm2 if known and tissue_mm2 > 0 else np.nan,
             n_regions=len(regions),
             n_classified=classified.size,
             mean_probability=float(classified.mean()) if known else np.nan,
@@ -106,8 +120,9 @@ def find_regions(
     *,
     threshold: float,
     low_threshold: float,
-    smoothing_cells: float = DEFAULT_SMOOTHING_CELLS,
+    smoothing_cells: float = SMOOTHING_PATCHES,
     min_area_mm2: float = 0.0,
+    outline: OutlineKind = "contour",
 ) -> Regions:
     """Find connected regions of high probability.
 
@@ -121,12 +136,15 @@ def find_regions(
     smoothing_cells : float
         Sigma of a Gaussian over the classified cells, in cells; 0 = none.
     min_area_mm2 : float
-        Smaller regions are dropped.
+        Regions with less tissue are dropped.
+    outline : {"contour", "cells"}
+        How outlines run, see `wsi_pipeline.maps.contours`. A map without its tissue mask
+        allows for cells alone; `Regions.outline` says which it was.
 
     Returns
     -------
     Regions
-        Largest first; equal areas in the order of the map's rows.
+        Most tissue first; equal ones in the order of the map's rows.
 
     Notes
     -----
@@ -144,19 +162,30 @@ def find_regions(
             f"expected 0 <= low_threshold <= threshold <= 1, received {low_threshold}, {threshold}"
         )
     smoothed = smooth(map_.values, smoothing_cells)
-    labels, sizes = _label_with_seeds(smoothed >= low_threshold, smoothed >= threshold)
+    labels = _label_with_seeds(smoothed >= low_threshold, smoothed >= threshold)
+    tissue = _Tissue.of(map_)
+    if map_.mask is None or outline == "cells":
+        outline, parts = "cells", list(_cell_parts(map_, labels, tissue))
+    else:
+        parts = list(contour_parts(map_, smoothed, labels, low_threshold))
     # The last digits of a product must not decide: "at least 0.16 mm²" keeps a cell of 0.16 mm².
-    is_kept = (sizes > 0) & (sizes * map_.cell_area_mm2 >= min_area_mm2 * (1 - 1e-9))
-    kept = np.flatnonzero(is_kept)
-    order = kept[np.argsort(-sizes[kept], kind="stable")]
-    renumbered = np.zeros(len(sizes), np.int32)
-    renumbered[order] = np.arange(1, len(order) + 1)
-    final = renumbered[labels]
-    items = tuple(
-        _region(map_, final, number, window)
-        for number, window in enumerate(ndimage.find_objects(final), start=1)
+    least = min_area_mm2 * (1 - 1e-9)
+    kept = [part for part in parts if part.tissue * tissue.unit_mm2 >= least and part.tissue > 0]
+    kept.sort(key=lambda part: -part.tissue)
+    items = tuple(_region(map_, part, tissue, n) for n, part in enumerate(kept, start=1))
+    area = sum(part.tissue for part in kept)
+    return Regions(
+        items,
+        _numbered(kept, labels.shape),
+        area * tissue.unit_mm2,
+        # Never less than its part, whatever the order in which fractions are added.
+        max(tissue.total, area) * tissue.unit_mm2,
+        outline,
+        threshold,
+        low_threshold,
+        smoothing_cells,
+        min_area_mm2,
     )
-    return Regions(items, final, threshold, low_threshold, smoothing_cells, min_area_mm2)
 
 
 def smooth(values: FloatArray, sigma_cells: float) -> FloatArray:
@@ -184,36 +213,84 @@ def smooth(values: FloatArray, sigma_cells: float) -> FloatArray:
     return smoothed
 
 
-def _label_with_seeds(
-    extent: BoolMask, seeds: BoolMask
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return a number for each part of `extent`, and its cells where it holds a seed (else 0)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tissue:
+    """How much tissue there is, and in what unit it is counted."""
+
+    of_cells: NDArray[np.float64]
+    """In each cell, shape (rows, cols)."""
+    total: float
+    unit_mm2: float
+
+    @classmethod
+    def of(cls, map_: ProbabilityMap) -> Self:
+        """Count by the mask's px; by the fractions of cells where the map has no mask."""
+        if map_.mask is None:
+            cells = np.nan_to_num(map_.tissue.astype(np.float64))
+            return cls(cells, float(cells.sum()), map_.cell_area_mm2)
+        cells = _count_px(map_, map_.mask)
+        x, y = map_.mask.step_l0
+        return cls(cells, float(cells.sum()), x * map_.mpp.x * y * map_.mpp.y / 1e6)
+
+
+def _count_px(map_: ProbabilityMap, raster: TissueRaster) -> NDArray[np.float64]:
+    """Return how many px of tissue have their center in each cell."""
+    frame = RasterFrame.of(map_, raster)
+    n_rows, n_cols = map_.values.shape
+    top = np.searchsorted(frame.rows, np.arange(n_rows + 1))
+    left = np.searchsorted(frame.cols, np.arange(n_cols + 1))
+    table = np.zeros((raster.inside.shape[0] + 1, n_cols + 1), np.int64)
+    sums = np.zeros((raster.inside.shape[0], raster.inside.shape[1] + 1), np.int32)
+    np.cumsum(raster.inside, axis=1, out=sums[:, 1:])
+    np.cumsum(sums[:, left], axis=0, out=table[1:])
+    return np.diff(np.diff(table[top], axis=0), axis=1).astype(np.float64)
+
+
+def _label_with_seeds(extent: BoolMask, seeds: BoolMask) -> NDArray[np.int32]:
+    """Return a number, from 1, for each part of `extent` that holds a seed; 0 elsewhere."""
     labels, n_parts = ndimage.label(extent, structure=_TOUCHING)
     has_seed = np.zeros(n_parts + 1, bool)
     has_seed[np.unique(labels[seeds])] = True
     has_seed[0] = False
-    sizes = np.bincount(labels.ravel(), minlength=n_parts + 1)
-    return labels.astype(np.int32), np.where(has_seed, sizes, 0)
+    numbers: NDArray[np.int32] = (np.cumsum(has_seed) * has_seed).astype(np.int32)
+    found: NDArray[np.int32] = numbers[labels]
+    return found
 
 
-def _region(
-    map_: ProbabilityMap,
-    labels: NDArray[np.int32],
-    number: int,
-    window: tuple[slice, slice],
-) -> Region:
-    cells = labels[window] == number
-    probabilities = map_.values[window][cells].astype(np.float64)
-    outline_grid = outline_cells(cells, window[0].start, window[1].start)
-    n_cells = int(cells.sum())
+def _cell_parts(map_: ProbabilityMap, labels: NDArray[np.int32], tissue: _Tissue) -> Iterator[Part]:
+    """Yield connected cells with their outlines along cell edges."""
+    for number, window in enumerate(ndimage.find_objects(labels), start=1):
+        cells = labels[window] == number
+        outline_grid = outline_cells(cells, window[0].start, window[1].start)
+        rows, cols = np.nonzero(cells)
+        rows, cols = rows + window[0].start, cols + window[1].start
+        shares = tissue.of_cells[rows, cols]
+        yield Part(l0_from_outline(outline_grid, map_), float(shares.sum()), rows, cols, shares)
+
+
+def _numbered(parts: Sequence[Part], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Return for each cell the number of the part that holds most of its tissue."""
+    labels, most = np.zeros(shape, np.int32), np.full(shape, -1.0)
+    for number, part in enumerate(parts, start=1):
+        at = (part.rows, part.cols)
+        is_more = part.shares > most[at]
+        labels[at] = np.where(is_more, number, labels[at])
+        most[at] = np.maximum(part.shares, most[at])
+    return labels
+
+
+def _region(map_: ProbabilityMap, part: Part, tissue: _Tissue, number: int) -> Region:
+    probabilities = map_.values[part.rows, part.cols].astype(np.float64)
+    outline_um = shapely.transform(part.outline_l0, lambda xy: xy * (map_.mpp.x, map_.mpp.y))
     return Region(
         number=number,
-        outline_l0=l0_from_outline(outline_grid, map_),
-        area_mm2=n_cells * map_.cell_area_mm2,
-        perimeter_mm=_length_mm(outline_grid, map_.cell_um),
+        outline_l0=part.outline_l0,
+        area_mm2=part.tissue * tissue.unit_mm2,
+        outline_mm2=float(outline_um.area) / 1e6,
+        perimeter_mm=float(outline_um.length) / 1000,
         mean_probability=float(probabilities.mean()),
         max_probability=float(probabilities.max()),
-        n_patches=n_cells,
+        n_patches=len(part.rows),
     )
 
 
@@ -261,10 +338,3 @@ def _ring_corners(ring: shapely.LinearRing) -> NDArray[np.float64]:
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     corners: NDArray[np.float64] = points[turns]
     return corners
-
-
-def _length_mm(
-    outline_grid: shapely.Polygon | shapely.MultiPolygon, cell_um: tuple[float, float]
-) -> float:
-    outline_um = shapely.transform(outline_grid, lambda corners: corners * np.array(cell_um))
-    return float(shapely.length(outline_um)) / 1000

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import write_folder
 from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
 from wsi_pipeline.maps.store_files import UnexpectedStoreError, read_store
 
 NgffVersion = Literal["0.4", "0.5"]
@@ -35,7 +35,9 @@ ATTRIBUTES_KEY: Final = "wsi_pipeline"
 CHUNK_CELLS: Final = 1024
 """Longest side of a chunk: all but very dense maps are one chunk."""
 
-_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated")
+_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches")
+_MASK: Final = "mask"
+"""Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
 _RERUN = "Run the slide again with --overwrite"
 
 
@@ -115,7 +117,17 @@ def _map_from(group: Any, attributes: Mapping[str, Any]) -> ProbabilityMap:
         Mpp(float(mpp_x), float(mpp_y)),
         attributes,
         **{name: layers.get(name) for name in _OPTIONAL_LAYERS},
+        mask=_mask_from(group, attributes),
     )
+
+
+def _mask_from(group: Any, attributes: Mapping[str, Any]) -> TissueRaster | None:
+    if _MASK not in group:
+        return None
+    place = attributes[_MASK]
+    (x, y), (step_x, step_y) = place["origin_l0"], place["step_l0"]
+    inside = group[_MASK][...] > 0
+    return TissueRaster(inside, (float(x), float(y)), (float(step_x), float(step_y)))
 
 
 def _open_group(path: Path, files: dict[str, bytes]) -> Any:
@@ -155,6 +167,8 @@ def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str
         array = getattr(map_, layer)
         if array is not None:
             _write_layer(group, layer, array)
+    if map_.mask is not None:
+        _write_layer(group, _MASK, map_.mask.inside.astype(np.uint8))
     return {place: content.to_bytes() for place, content in files.items()}
 
 
@@ -175,8 +189,11 @@ def _write_layer(group: Any, name: str, values: NDArray[Any]) -> None:
 
 
 def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, Any]:
+    mask = map_.mask
+    place = mask and {"origin_l0": list(mask.origin_l0), "step_l0": list(mask.step_l0)}
     own = {
         **map_.attributes,
+        **({_MASK: place} if place else {}),
         "origin_l0": list(map_.origin_l0),
         "step_l0": list(map_.step_l0),
         "mpp": [map_.mpp.x, map_.mpp.y],

@@ -18,7 +18,16 @@ from typing import Any, Final
 
 from wsi_pipeline.files import parse_json, read_below
 
-LAYERS: Final = ("0", "tissue", "raw", "uncertainty", "quality", "estimated")
+LAYERS: Final = (
+    "0",
+    "tissue",
+    "raw",
+    "uncertainty",
+    "quality",
+    "estimated",
+    "patches",
+    "mask",
+)
 MOST_CELLS: Final = 32 * 2**20
 """Of a layer: a whole-mount slide of 80 x 60 mm in cells of 12 µm."""
 MOST_CHUNK_CELLS: Final = 4096 * 4096

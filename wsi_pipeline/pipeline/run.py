@@ -29,7 +29,7 @@ from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution.dask_tasks import BlockExecutor, ThreadBlockExecutor
 from wsi_pipeline.files import storing
 from wsi_pipeline.geometry import FloatArray
-from wsi_pipeline.maps import ProbabilityMap, write_map
+from wsi_pipeline.maps import ProbabilityMap, TissueRaster, write_map
 from wsi_pipeline.maps.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.maps.coarse import estimates
 from wsi_pipeline.maps.regions import SlideTotals
@@ -319,7 +319,15 @@ def assemble_map(
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
         quality=quality,
         estimated=estimated,
+        mask=raster_of(plan),
     )
+
+
+def raster_of(plan: SlidePlan) -> TissueRaster:
+    """Return the tissue mask as the map keeps it."""
+    um_px, bounds = plan.tissue_mask.um_px, plan.bounds_l0
+    step_l0 = (um_px[0] / plan.mpp.x, um_px[1] / plan.mpp.y)
+    return TissueRaster(plan.tissue_mask.mask, (bounds.x, bounds.y), step_l0)
 
 
 def with_estimates(

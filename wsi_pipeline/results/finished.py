@@ -138,6 +138,7 @@ def settings_of(folder: Path, status: Mapping[str, Any], threshold: float | None
                 "low_share": min(1.0, low / before) if low is not None and before else None,
                 "smoothing_cells": stated.get("smoothing_cells"),
                 "min_area_mm2": stated.get("min_area_mm2"),
+                "outline": stated.get("outline"),
             },
             "render": {"flagged": status.get("flagged")},
         },

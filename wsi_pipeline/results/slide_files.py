@@ -19,7 +19,7 @@ from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.maps.regions import Regions, SlideTotals, find_regions
+from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, Regions, SlideTotals, find_regions
 from wsi_pipeline.slides import Thumbnail
 
 MAP_NAME: Final = "probability.zarr"
@@ -69,12 +69,16 @@ def regions_of(map_: ProbabilityMap, config: Config) -> Regions:
     map_ = shown_map(map_, config)
     asked = config.regions.threshold
     threshold = map_.threshold if asked is None else asked
+    smoothing = config.regions.smoothing_cells
+    if smoothing is None:
+        smoothing = SMOOTHING_PATCHES * map_.cells_per_patch
     return find_regions(
         map_,
         threshold=threshold,
         low_threshold=threshold * config.regions.low_share,
-        smoothing_cells=config.regions.smoothing_cells,
+        smoothing_cells=smoothing,
         min_area_mm2=config.regions.min_area_mm2,
+        outline=config.regions.outline,
     )
 
 

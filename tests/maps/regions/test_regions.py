@@ -139,10 +139,12 @@ def test_totals_follow_from_the_cells(map_of: MapOf) -> None:
     assert totals.max_probability == 0.75
 
 
-def test_a_share_never_passes_one(map_of: MapOf) -> None:
+def test_a_cell_with_little_tissue_has_a_share_of_one_and_not_more(map_of: MapOf) -> None:
     map_ = map_of([[0.9]])
     map_.tissue[...] = 0.3
-    assert SlideTotals.of(map_, find_regions(map_, threshold=0.5, low_threshold=0.5)).idc_share == 1
+    totals = SlideTotals.of(map_, find_regions(map_, threshold=0.5, low_threshold=0.5))
+    assert totals.idc_share == 1
+    assert totals.idc_mm2 == pytest.approx(0.3 * 0.16)
 
 
 def test_areas_are_square_millimeters_where_pixels_are_not_square(map_of: MapOf) -> None:
