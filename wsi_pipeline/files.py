@@ -230,6 +230,14 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError("the JSON is nested too deep") from None
 
 
+def json_bytes(value: Any, *, indent: int | None = 2) -> bytes:
+    r"""Return JSON in UTF-8. A name that is no UTF-8 is escaped (``\udce4``), and read back so."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent).encode()
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk; Windows neither needs nor allows it."""
     if os.name != "nt":

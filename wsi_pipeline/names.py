@@ -24,6 +24,7 @@ _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNOREC
 """Names that Windows keeps for devices."""
 VISIBLE: Final = {code: chr(0x2400 + code) for code in range(0x20)}
 """Control characters as signs that can be seen and do nothing to a terminal."""
+_SYSTEM_FOLDERS: Final = frozenset({"__macosx", "@eadir", "$recycle.bin", "#recycle"})
 _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 _WINDOWS_PATH: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -116,6 +117,14 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # too long, no permission; a NUL
         return False
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a file below a folder, or a folder on the way to it, is a system's own.
+
+    macOS lays "._a.png" beside every file on a foreign drive, servers keep thumbnails.
+    """
+    return any(part[0] == "." or part.casefold() in _SYSTEM_FOLDERS for part in path.parts)
 
 
 def _decoded(name: str) -> str:

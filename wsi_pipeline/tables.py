@@ -35,6 +35,9 @@ _FORMULA_AFTER: Final = re.compile(r"(?<=[;\t\r\n])(?=[=+@＝＋＠]|-\D)")
 """Where a spreadsheet of another delimiter would begin a cell."""
 _SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _SEEN: Final = {code: sign for code, sign in VISIBLE.items() if chr(code) not in "\t\n"}
+_TEXT_CONTROL: Final = b"\x00\t\n\r\x1a"
+_MOST_CONTROL: Final = 0.05
+"""Share of control characters from which a file is no text."""
 _UTF16_SHARE: Final = 0.3
 """Of NUL among the bytes from which a text without a byte order mark is UTF-16."""
 
@@ -78,6 +81,7 @@ def read_tables(path: Path) -> Iterator[Table]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{path} cannot be read ({reason})", "Check its permissions") from error
+    _refuse_what_is_no_text(path, data)
     for encoding, text in _texts(data):
         try:
             yield _parsed(text, encoding)
@@ -173,6 +177,14 @@ def _written(cell: Any) -> Any:
     """Return a cell as it is written: a lone carriage return would end the row for many readers."""
     cell = safe_cell(cell)
     return cell.translate(_SEEN) if isinstance(cell, str) else cell
+
+
+def _refuse_what_is_no_text(path: Path, data: bytes) -> None:
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise ConfigError(f"{path} is a workbook, no list", "Save it as CSV and give that")
+    n_control = sum(data.count(code) for code in range(0x20) if code not in _TEXT_CONTROL)
+    if n_control > _MOST_CONTROL * len(data):
+        raise ConfigError(f"{path} is no text", "Give a list as CSV")
 
 
 def _texts(data: bytes) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from wsi_pipeline.archive.inputs import find_slides, read_slide_list
-from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.archive.inputs import find_slides
+from wsi_pipeline.archive.slide_list import read_slide_list
+from wsi_pipeline.config import Config
+from wsi_pipeline.errors import ConfigError, SlideOpenError
 from wsi_pipeline.geometry import Mpp
 
 
@@ -114,32 +117,80 @@ def test_rows_to_skip_and_empty_rows_are_left_out(write_list: ListWriter) -> Non
     assert [entry.slide_id for entry in read_slide_list(path)] == ["a", "c"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("path,mpp_x\na.svs,1\n", "no column 'slide'"),
-        ("", "no column 'slide'"),
-        ("slide,mpp_x\na.svs,about 1\n", r"line 2: mpp_x is 'about 1'"),
-        ("slide,mpp_x\na.svs,0.25\nb.svs,-1\n", r"line 3: mpp_x is '-1'"),
-        ("slide,mpp_y\na.svs,250\n", r"line 2: mpp_y is '250'"),
-        ("slide,mpp_x\na.svs,nan\n", r"mpp_x is 'nan'"),
-        ("slide,id\na.svs,../up\n", r"id '\.\./up' cannot be a folder's name"),
-        ("slide,id\na.svs,..\n", "cannot be a folder's name"),
-        ("slide,id\na.svs,.\n", "cannot be a folder's name"),
-        ("slide,id\na.svs,a:b\n", "cannot be a folder's name"),
-    ],
-)
-def test_a_bad_list_is_refused_with_the_line(
-    write_list: ListWriter, text: str, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
+@pytest.mark.parametrize("text", ["path,mpp_x\na.svs,1\n", ""])
+def test_a_list_without_its_column_is_refused(write_list: ListWriter, text: str) -> None:
+    with pytest.raises(ConfigError, match="no column 'slide'"):
         read_slide_list(write_list(text))
 
 
-def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_bytes(b"slide\n\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot be read"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slide,mpp_x\na.svs,about 1\nb.svs,\n", r"line 2: mpp_x is 'about 1'"),
+        ("slide,mpp_x\nb.svs,0.25\na.svs,-1\n", r"line 3: mpp_x is '-1'"),
+        ("slide,mpp_y\na.svs,250\nb.svs,1\n", r"line 2: mpp_y is '250'"),
+        ("slide,mpp_x\na.svs,0,25\nb.svs,1\n", r"line 2: 1 cells more than columns"),
+        ("slide\nC:\\x\\a.svs\nb.svs\n", r"line 2: C:.x.a\.svs is a path of Windows"),
+    ],
+)
+def test_a_bad_row_is_a_slide_that_fails_with_the_line(
+    write_list: ListWriter, text: str, message: str
+) -> None:
+    entries = {entry.slide_id: entry for entry in read_slide_list(write_list(text))}
+    assert re.search(message, entries["a"].problem)
+    assert entries["b"].problem == ""
+    with pytest.raises(SlideOpenError, match="Correct the list"):
+        entries["a"].source(Config()).open()
+
+
+@pytest.mark.parametrize(
+    ("stated", "made"), [("../up", ".._up"), ("..", "slide"), ("a:b", "a_b"), ("b.", "b")]
+)
+def test_an_id_that_cannot_be_a_folders_name_is_changed_and_told(
+    write_list: ListWriter, caplog: pytest.LogCaptureFixture, stated: str, made: str
+) -> None:
+    (entry,) = read_slide_list(write_list(f"slide,id\na.svs,{stated}\n"))
+    assert entry.slide_id == made
+    assert "line 2: the id" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PK\x03\x04x", "is a workbook"), (bytes(range(1, 9)) * 9, "is no text")],
+)
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
         find_slides([tmp_path / "list.csv"])
+
+
+def test_a_workbook_is_no_list(tmp_path: Path) -> None:
+    touch(tmp_path, "list.xlsx")
+    with pytest.raises(ConfigError, match="Save it as CSV"):
+        find_slides([tmp_path / "list.xlsx"])
+
+
+def test_a_slide_listed_twice_is_told_and_done_once(
+    write_list: ListWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_list("slide,id,mpp_x\na.svs,,\n./a.svs,case 1,0.5\n")
+    (entry,) = find_slides([path])
+    assert (entry.slide_id, entry.mpp_override) == ("case 1", Mpp(0.5, 0.5))
+    assert "line 3 names the slide of list.csv, line 2 again" in caplog.text
+
+
+def test_a_slide_listed_with_different_resolutions_fails_with_both(write_list: ListWriter) -> None:
+    (entry,) = find_slides([write_list("slide,mpp_x\na.svs,4\na.svs,2\n")])
+    assert "4 in list.csv, line 2" in entry.problem
+    assert "2 in list.csv, line 3" in entry.problem
+
+
+def test_what_a_list_says_stands_above_the_folder_that_holds_the_slide(
+    write_list: ListWriter, tmp_path: Path
+) -> None:
+    touch(tmp_path, "x/a.svs")
+    (entry,) = find_slides([tmp_path / "x", write_list("slide,mpp_x\nx/a.svs,0.5\n")])
+    assert entry.mpp_override == Mpp(0.5, 0.5)
 
 
 def test_a_list_without_slides_is_refused(write_list: ListWriter) -> None:

@@ -46,7 +46,7 @@ def gray_pyramid(path: Path, values: tuple[int, ...] = (0, 1)) -> None:
 def listed(case: Case, folder: str) -> dict[str, tuple[str, str]]:
     """Return role and reason of every file, as `scan --list-ignored` writes them."""
     case.wsi(f"scan {folder} -o list.csv --list-ignored files.csv")
-    with (case.folder / "files.csv").open(newline="", encoding="utf-8") as handle:
+    with (case.folder / "files.csv").open(newline="", encoding="utf-8-sig") as handle:
         return {Path(r["file"]).name: (r["role"], r["reason"]) for r in csv.DictReader(handle)}
 
 
@@ -109,7 +109,7 @@ def test_other_formats_are_named_and_what_opens_is_done(case: Case) -> None:
     files = listed(case, "archive")
     assert files["O.svs.gz"] == ("left out", "packed")
     assert len(files) == 14
-    with (case.folder / "files.csv").open(newline="", encoding="utf-8") as handle:
+    with (case.folder / "files.csv").open(newline="", encoding="utf-8-sig") as handle:
         advice = {Path(row["file"]).name: row["advice"] for row in csv.DictReader(handle)}
     assert "isyntax2raw" in advice["C.isyntax"]
 

@@ -36,7 +36,7 @@ def scan(slides: Path, *words: str) -> tuple[int, dict[str, dict[str, str]]]:
     config = slides.parent / "threads.yaml"
     config.write_text("execution: {isolation: threads, workers: 1}\n")
     code = main(["scan", str(slides), "-o", str(path), "--model", MODEL, "-c", str(config), *words])
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return code, {row["id"]: row for row in csv.DictReader(file)}
 
 

@@ -7,8 +7,6 @@ link to a folder above it ends), and a file that is reached by two names counts 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import stat
 from collections import Counter, deque
@@ -27,6 +25,7 @@ from wsi_pipeline.archive.file_kinds import (
 )
 from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
 from wsi_pipeline.files import write_atomic
+from wsi_pipeline.tables import csv_bytes
 
 READERS: Final = 8
 """Heads of files are read at once: on a network drive each waits for an answer."""
@@ -100,14 +99,12 @@ def write_inventory(path: Path, inventory: Inventory) -> None:
     StorageError
         Where the file cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "role", "reason", "detail", "advice"])
-    for found in inventory.files:
-        role = found.role.value
-        writer.writerow([str(found.path), role, found.reason, found.detail, found.advice])
-    # names that are no UTF-8 stay readable
-    write_atomic(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    columns = ("file", "role", "reason", "detail", "advice")
+    rows = (
+        (str(found.path), found.role.value, found.reason, found.detail, found.advice)
+        for found in inventory.files
+    )
+    write_atomic(path, csv_bytes(columns, rows, for_excel=True))
 
 
 def one_a_series(files: Iterable[FoundFile]) -> list[FoundFile]:

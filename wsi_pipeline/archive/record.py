@@ -20,7 +20,7 @@ from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
 from wsi_pipeline.execution.locks import shared_files
-from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.files import json_bytes, storing, write_atomic
 
 LIBRARIES: Final = (
     "numpy",
@@ -102,7 +102,7 @@ class RunRecord:
         self._write(facts, begins=False)
 
     def _write(self, facts: dict[str, Any], *, begins: bool) -> None:
-        text = json.dumps(facts, indent=2, ensure_ascii=False).encode()
+        text = json_bytes(facts)
         folder = self.out / RUNS_NAME
         with storing(folder):
             folder.mkdir(exist_ok=True)

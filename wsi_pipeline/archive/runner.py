@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from wsi_pipeline.archive.inputs import SlideEntry
 from wsi_pipeline.archive.meters import GpuMeter, QueueMeter
 from wsi_pipeline.archive.record import RunRecord, metrics, outcome_of
+from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task, record_loss
 from wsi_pipeline.archive.states import SlideState, put_in_queue, state_of
 from wsi_pipeline.classifier import ModelCard, find_model
@@ -32,7 +32,6 @@ from wsi_pipeline.pipeline.run import SlideJob
 from wsi_pipeline.results.parquet import check_parquet
 from wsi_pipeline.results.slide_files import read_status, write_status
 from wsi_pipeline.results.summary import READING_THREADS, Summary
-from wsi_pipeline.slides import SlideSource
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def make_jobs(
     jobs = [
         SlideJob(
             entry.slide_id,
-            SlideSource(entry.path, config.slide.mpp, entry.mpp_override, config.slide.apply_icc),
+            entry.source(config),
             out.absolute() / "slides" / entry.slide_id,
             config,
             _mask_of(mask, entry.slide_id),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from wsi_pipeline.archive.inputs import SlideEntry
+from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.states import CRASH_ADVICE
 from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
 from wsi_pipeline.config import Config
@@ -22,10 +20,12 @@ from wsi_pipeline.execution.backend import open_backend
 from wsi_pipeline.execution.executor import Lost, SendProgress, discard_progress
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import Box
+from wsi_pipeline.names import shown
 from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px, plan_slide
 from wsi_pipeline.pipeline.run import NO_TISSUE_ADVICE
-from wsi_pipeline.slides import SlideInfo, SlideSource, read_canvas
+from wsi_pipeline.slides import SlideInfo, read_canvas
 from wsi_pipeline.slides.pyramid import Pyramid
+from wsi_pipeline.tables import csv_bytes
 
 COLUMNS: Final = (
     "slide",
@@ -102,7 +102,7 @@ def scan_slides(
 def scan_slide(threads: int, task: ScanTask, _send_progress: SendProgress) -> dict[str, Any]:
     """Return the row of one slide; what is wrong with it stands in `problem` and `advice`."""
     entry, config = task.entry, task.config
-    source = SlideSource(entry.path, config.slide.mpp, entry.mpp_override, config.slide.apply_icc)
+    source = entry.source(config)
     row: dict[str, Any] = {"slide": str(entry.path), "id": entry.slide_id}
     try:
         with source.open() as reader:
@@ -152,11 +152,9 @@ def write_scan(path: Path, rows: list[dict[str, Any]]) -> None:
     StorageError
         Where the file cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
+    # Backslashes in a name that `shown` has made are bytes again when the list is read.
+    shown_rows = [{**row, "slide": shown(row["slide"])} for row in rows]
+    write_atomic(path, csv_bytes(COLUMNS, shown_rows, for_excel=True))
 
 
 def _facts(info: SlideInfo, pyramid: Pyramid) -> dict[str, Any]:

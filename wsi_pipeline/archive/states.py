@@ -64,6 +64,8 @@ def is_finished(job: SlideJob, card: ModelCard) -> bool:
     A slide that was done with another model or other settings of the map is done again.
     """
     status = read_status(job.folder)
+    if job.source.problem:  # the row of a list that makes no sense: to be told, not passed over
+        return False
     if status.get("state") not in ("done", "empty") or not (job.folder / MAP_NAME).is_dir():
         return False
     if status.get("map_sha256") != _map_sha256(job, card) or not _is_same_file(job, status):

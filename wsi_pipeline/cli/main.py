@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         Those of the process where None; it then is the command, and standard error its own.
     """
+    _print_any_name()
     words = sys.argv[1:] if arguments is None else list(arguments)
     parser, options = _parse(words)
     if options.command is None:
@@ -110,6 +112,13 @@ def _complain(problem: str, advice: str, options: argparse.Namespace) -> None:
           file=sys.stderr)  # fmt: skip
     if advice:
         print(f"       {advice}", file=sys.stderr)
+
+
+def _print_any_name() -> None:
+    """Let no name end a run that the terminal cannot show: what is no letter of it is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parse(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:

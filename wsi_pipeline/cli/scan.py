@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", type=Path, required=True, metavar="CSV", help="the list to write")
     add("--list-ignored", type=Path, metavar="CSV",
         help="write a second list: every file below the folders, why it is no slide")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace a list that somebody has edited")
     add_config_arguments(parser)
     add("--outputs", choices=("all", "map"), help="what a run would write, for the estimate")
     add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
@@ -27,13 +28,18 @@ def execute(options: argparse.Namespace) -> int:
     config = config_of(options)
     from wsi_pipeline.archive import search_inputs
     from wsi_pipeline.archive.discovery import write_inventory
-    from wsi_pipeline.archive.scan import scan_slides, write_scan
+    from wsi_pipeline.archive.list_edits import check_after_scan, check_before_scan
+    from wsi_pipeline.archive.scan import COLUMNS, scan_slides, write_scan
 
     found = search_inputs(options.inputs)
     say_what_was_found(found.inventory)
+    if not options.overwrite:
+        check_before_scan(options.out, COLUMNS, found.entries)
     if options.list_ignored:
         write_inventory(options.list_ignored, found.inventory)
     rows = scan_slides(found.entries, config, _say)
+    if not options.overwrite:
+        check_after_scan(options.out, rows)
     write_scan(options.out, rows)
     bad = [row for row in rows if "patches" not in row]
     patches, seconds, megabytes = (

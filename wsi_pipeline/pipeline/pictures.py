@@ -6,8 +6,6 @@ page of the review application.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,11 @@ from PIL import Image, UnidentifiedImageError
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, operating_points, predict_views
 from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.names import is_hidden
 from wsi_pipeline.pipeline.stain import stain_reference
 from wsi_pipeline.slides import IMAGE_SUFFIXES
 from wsi_pipeline.stain import StainHealth, fit_with_fallback
+from wsi_pipeline.tables import csv_bytes
 
 SCALE_TOLERANCE: Final = 0.02
 """A picture within 2 % of the model's µm/px is taken as it is."""
@@ -72,7 +72,11 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for item in inputs:
         if item.is_dir():
-            inside = [p for p in sorted(item.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
+            inside = [
+                path
+                for path in sorted(item.rglob("*"))
+                if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.relative_to(item))
+            ]
             if not inside:
                 raise ConfigError(
                     f"{item} holds no picture", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}"
@@ -230,17 +234,14 @@ def cut_picture(picture: RgbArray, patch_px: int) -> CutPicture:
 
 def calls_table(calls: Sequence[ImageCall]) -> str:
     """Return the calls as CSV: file, x, y, probability, a column an operating point, note."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     points = list(calls[0].calls) if calls else []
     spread = ["uncertainty"] if calls and calls[0].uncertainty is not None else []
-    writer.writerow(
-        ["file", "x", "y", "probability", *(f"call_{name}" for name in points), *spread, "note"]
-    )
+    columns = ["file", "x", "y", "probability", *(f"call_{n}" for n in points), *spread, "note"]
+    rows = []
     for call in calls:
         words = ["IDC" if call.calls[name] else "not IDC" for name in points]
         uncertainty = [f"{call.uncertainty:.6f}"] if call.uncertainty is not None else []
-        writer.writerow(
+        rows.append(
             [call.file, call.x, call.y, f"{call.probability:.6f}", *words, *uncertainty, call.note]
         )
-    return buffer.getvalue()
+    return csv_bytes(columns, rows).decode()

@@ -33,6 +33,7 @@ from wsi_pipeline.maps import ProbabilityMap, TissueRaster, write_map
 from wsi_pipeline.maps.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.maps.coarse import estimates
 from wsi_pipeline.maps.regions import SlideTotals
+from wsi_pipeline.names import folder_name, shown
 from wsi_pipeline.pipeline.blocks import BlockOutcome
 from wsi_pipeline.pipeline.passes import BlockStores, Progress, classify
 from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px, pen_flags, plan_slide
@@ -141,7 +142,8 @@ def run_slide(
     config = settle_reference(config, card, Path(out))
     path = Path(slide)
     source = SlideSource(path.absolute(), config.slide.mpp, None, config.slide.apply_icc)
-    job = SlideJob(path.stem, source, Path(out).absolute() / "slides" / path.stem, config)
+    slide_id = folder_name(path.stem)
+    job = SlideJob(slide_id, source, Path(out).absolute() / "slides" / slide_id, config)
     executor = ThreadBlockExecutor(config.execution.workers or available_cores())
     return do_slide(job, card, executor, progress=progress)
 
@@ -291,7 +293,11 @@ def assemble_map(
         values, raw = context.refine(values, grid.cells_per_patch), values
     attributes = {
         "version": wsi_pipeline.__version__,
-        "slide": {"name": info.path.name, "bytes": info.n_bytes, "quickhash": info.quickhash},
+        "slide": {
+            "name": shown(info.path.name),
+            "bytes": info.n_bytes,
+            "quickhash": info.quickhash,
+        },
         "mpp_source": info.mpp_source,
         "patch_px": grid.patch_px,
         "stride_px": grid.stride_px,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,11 +20,12 @@ from wsi_pipeline.compare import (
     read_outlines,
 )
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.files import json_bytes, storing, write_atomic
 from wsi_pipeline.results.comparison import COLUMNS, Compared, Comparison, ReaderAgreement
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.references import OutlineFile, RunReference, is_run, match_outlines
 from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.tables import csv_bytes
 
 
 def compare_run(
@@ -231,12 +229,10 @@ def _file_name(reader: str) -> str:
 
 
 def _write_table(comparison: Comparison, path: Path) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for slide in comparison.slides:
-        writer.writerow({name: _cell(value) for name, value in slide.row().items()})
-    write_atomic(path, text.getvalue().encode())
+    rows = (
+        {name: _cell(value) for name, value in slide.row().items()} for slide in comparison.slides
+    )
+    write_atomic(path, csv_bytes(COLUMNS, rows))
 
 
 def _write_record(comparison: Comparison, out: Path, path: Path) -> None:
@@ -251,7 +247,7 @@ def _write_record(comparison: Comparison, out: Path, path: Path) -> None:
         "unused": list(comparison.unused),
         "slides": [_slide_record(slide) for slide in comparison.slides],
     }
-    write_atomic(path, json.dumps(_plain(record), indent=2, ensure_ascii=False).encode())
+    write_atomic(path, json_bytes(_plain(record)))
 
 
 def _slide_record(slide: Compared) -> dict[str, Any]:

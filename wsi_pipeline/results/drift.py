@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.results.finished import finished_folders
 from wsi_pipeline.results.measures import NAN, slide_date, slide_measures
 from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.tables import csv_bytes
 
 OUTLIER_Z: Final = 3.5
 """Robust z-score from which a slide stands apart (Iglewicz & Hoaglin 1993)."""
@@ -126,7 +125,7 @@ def write_drift(out: Path, folder: Path) -> list[DriftRow]:
     rows = drift_table(out)
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "drift.csv", _csv(rows).encode())
+    write_atomic(folder / "drift.csv", _csv(rows))
     trends = [
         Trend(
             words,
@@ -153,13 +152,11 @@ def _ratio(above: float, below: float) -> float:
     return above / below if below else NAN
 
 
-def _csv(rows: Sequence[DriftRow]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+def _csv(rows: Sequence[DriftRow]) -> bytes:
+    lines = []
     for row in rows:
         values = ["" if math.isnan(row.values[n]) else f"{row.values[n]:.5g}" for n in MEASURES]
         apart = "; ".join(f"{name} (z {z:+.1f})" for name, z in row.outlier.items())
         place = (row.slide_id, row.scanner, row.date, row.date_source)
-        writer.writerow([*place, *values, apart])
-    return text.getvalue()
+        lines.append([*place, *values, apart])
+    return csv_bytes(COLUMNS, lines)

@@ -17,7 +17,7 @@ from PIL import Image
 import wsi_pipeline
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.files import write_atomic
+from wsi_pipeline.files import json_bytes, write_atomic
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, Regions, SlideTotals, find_regions
 from wsi_pipeline.slides import Thumbnail
@@ -173,8 +173,7 @@ def failed_status(error: BaseException, stage: str, seconds: dict[str, float]) -
 
 def write_status(folder: Path, status: dict[str, Any], *, flush: bool = True) -> None:
     """Write status.json in one step; without `flush` a power cut may take it."""
-    text = json.dumps(_finite(status), indent=2, ensure_ascii=False)
-    write_atomic(folder / STATUS_NAME, text.encode(), flush=flush)
+    write_atomic(folder / STATUS_NAME, json_bytes(_finite(status)), flush=flush)
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ often than costs a twentieth of the time: a slide costs the same in an archive o
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from wsi_pipeline.results.gallery import GALLERY_NAME, gallery_page, manifest_sc
 from wsi_pipeline.results.measures import MEASURE_COLUMNS, slide_date, slide_measures
 from wsi_pipeline.results.parquet import PARQUET_NAME, parquet_bytes
 from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.tables import csv_bytes
 
 COLUMNS: Final = (
     "slide_id",
@@ -101,7 +100,7 @@ class Summary:
         n_files = -(-len(rows) // ROWS_A_FILE)
         write_atomic(folder / "manifest.js", manifest_script(n_files, len(rows)).encode())
         write_atomic(self._out / "index.html", gallery_page().encode())
-        write_atomic(self._out / "summary.csv", _csv(rows).encode())
+        write_atomic(self._out / "summary.csv", _csv(rows))
 
     def close(self) -> None:
         """Read again what other runs of this folder may have finished, and write all."""
@@ -169,13 +168,9 @@ def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+def _csv(rows: list[dict[str, Any]]) -> bytes:
     in_order = sorted(rows, key=_slide_id)
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in in_order)
-    return text.getvalue()
+    return csv_bytes(COLUMNS, ({k: _cell(v) for k, v in row.items()} for row in in_order))
 
 
 def _slide_id(row: dict[str, Any]) -> str:

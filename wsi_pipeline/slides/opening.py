@@ -95,6 +95,8 @@ def _as_mpp(mpp: float | Mpp | None) -> Mpp | None:
 def _check_is_readable_file(path: Path) -> None:
     try:
         exists, is_folder = path.exists(), path.is_dir()
+    except ValueError as exc:
+        raise SlideOpenError(f"{path} can be no file's name ({exc})", "Check the name") from exc
     except OSError as exc:
         raise SlideOpenError(
             f"{path} cannot be reached ({exc.strerror})", "Check the drive and its permissions"

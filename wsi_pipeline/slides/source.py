@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.slides.opening import open_slide
 from wsi_pipeline.slides.pyramid import SlideReader
@@ -23,9 +24,13 @@ class SlideSource:
     apply_icc: bool = False
     copy: Path | None = None
     """The same file on a faster drive, read instead."""
+    problem: str = ""
+    """Why it cannot be opened although nothing was tried: the row of a list that makes no sense."""
 
     def open(self) -> SlideReader:
         """Open the slide anew; the caller closes it."""
+        if self.problem:
+            raise SlideOpenError(self.problem, "Correct the list, then run again")
         path = self.copy or self.path
         return open_slide(
             path, mpp=self.mpp, mpp_override=self.mpp_override, apply_icc=self.apply_icc
@@ -40,7 +45,7 @@ class SlideSource:
         """Size and time (ns) of the file, zeros where it is out of reach."""
         try:
             stat = self.path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return (0, 0)  # opening says what is wrong
         return (stat.st_size, stat.st_mtime_ns)
 

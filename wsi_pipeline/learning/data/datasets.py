@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.names import is_hidden
 from wsi_pipeline.slides import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,9 @@ def read_archive_folder(folder: Path, patch_px: int) -> PatchDataset:
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if path.parent.name in ("0", "1") and path.suffix.lower() in IMAGE_SUFFIXES
+        if path.parent.name in ("0", "1")
+        and path.suffix.lower() in IMAGE_SUFFIXES
+        and not is_hidden(path.relative_to(folder))
     )
     if not paths:
         raise DatasetError(

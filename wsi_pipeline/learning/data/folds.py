@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,11 +11,12 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.errors import DatasetError
+from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.splits import patient_groups
+from wsi_pipeline.tables import csv_bytes, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -145,14 +144,12 @@ class OutOfFold:
 
     def write(self, folder: Path) -> None:
         """Write ``out_of_fold.csv``."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        rows = []
         for i, name in enumerate(self.files):
             x, y = self.positions[i].tolist()
             logit = f"{self.logits[i]:.5f}"
-            writer.writerow([name, self.patients[i], x, y, self.labels[i], self.folds[i], logit])
-        write_atomic(folder / TABLE, buffer.getvalue().encode())
+            rows.append([name, self.patients[i], x, y, self.labels[i], self.folds[i], logit])
+        write_atomic(folder / TABLE, csv_bytes(COLUMNS, rows))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -165,10 +162,8 @@ class OutOfFold:
         """
         path = folder / TABLE
         try:
-            with path.open(newline="", encoding="utf-8") as handle:
-                rows = list(csv.DictReader(handle))
-            return cls._parse(rows)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            return cls._parse([dict(row.cells) for row in read_table(path).rows])
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"{path} cannot be used as a table of out-of-fold logits: {error!r}",
                 "`wsi-pipeline train DATASET --folds K -o TEACHERS` writes one at its end",

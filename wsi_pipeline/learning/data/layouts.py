@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from wsi_pipeline.errors import DatasetError
+from wsi_pipeline import tables
+from wsi_pipeline.errors import ConfigError, DatasetError
 from wsi_pipeline.learning.data.datasets import (
     LabelledFile,
     PatchDataset,
     load_patches,
     read_archive_folder,
 )
+from wsi_pipeline.names import is_hidden
 from wsi_pipeline.slides import IMAGE_SUFFIXES
 
 POSITIVE_NAMES: Final = frozenset(
@@ -134,23 +135,22 @@ def read_table(table: Path, patch_px: int) -> PatchDataset:
 
 def _table_rows(table: Path) -> list[dict[str, str]]:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        read = tables.read_table(table)
+    except ConfigError as error:
         raise DatasetError(f"{table} cannot be read as a table: {error}") from error
-    missing = {"id", "label"} - set(reader.fieldnames or ())
+    missing = {"id", "label"} - set(read.columns)
     if missing:
         raise DatasetError(
             f"{table} lacks the columns {', '.join(sorted(missing))}",
             "A table of labels has the columns id (file name) and label (0 or 1)",
         )
-    for line, row in enumerate(rows, 2):
-        if (row["label"] or "").strip() not in ("0", "1"):
+    for row in read.rows:
+        if row.cells["label"] not in ("0", "1"):
             raise DatasetError(
-                f"{table}, line {line}: label is {row['label']!r}", "Labels are 0 or 1 (1 = IDC)"
+                f"{table}, line {row.line}: label is {row.cells['label']!r}",
+                "Labels are 0 or 1 (1 = IDC)",
             )
-    return rows
+    return [dict(row.cells) for row in read.rows]
 
 
 def _is_archive(folder: Path) -> bool:
@@ -164,7 +164,11 @@ def _is_archive(folder: Path) -> bool:
 
 
 def _images(folder: Path) -> Iterable[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    return (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.relative_to(folder))
+    )
 
 
 def _class_of(parts: tuple[str, ...]) -> int | None:

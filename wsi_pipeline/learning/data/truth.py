@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,7 +66,7 @@ def _read(path: Path) -> SlideTruth:
     name = path.name.removesuffix(SUFFIX)
     slides = [
         other
-        for other in sorted(path.parent.glob(f"{name}.*"))
+        for other in sorted(path.parent.glob(f"{glob.escape(name)}.*"))
         if other.suffix.lower() in SLIDE_SUFFIXES
     ]
     if not slides:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +13,12 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, predict_views
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.files import write_atomic
+from wsi_pipeline.files import json_bytes, write_atomic
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.splits import published_cases
 from wsi_pipeline.learning.reports import metrics
+from wsi_pipeline.tables import csv_bytes
 
 PUBLISHED_SIDES = {
     "published-train": "train",
@@ -192,12 +190,11 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         extra["uncertainty"] = predictions.uncertainty
     if predictions.classified is not None:
         extra["classified"] = predictions.classified.astype(int)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file", "patient", "x", "y", "label", "probability", *extra])
+    columns = ("file", "patient", "x", "y", "label", "probability", *extra)
+    rows = []
     for i, name in enumerate(predictions.files):
         x, y = predictions.positions[i]
-        writer.writerow(
+        rows.append(
             [
                 name,
                 predictions.patients[i],
@@ -207,12 +204,12 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
                 *(f"{values[i]:.6g}" for values in extra.values()),
             ]
         )
-    write_atomic(path, buffer.getvalue().encode())
+    write_atomic(path, csv_bytes(columns, rows))
 
 
 def write_metrics(record: dict[str, Any], path: Path) -> None:
     """Write metrics.json; a figure that is not defined is null, never 0."""
-    write_atomic(path, json.dumps(_plain(record), indent=2, ensure_ascii=False).encode())
+    write_atomic(path, json_bytes(_plain(record)))
 
 
 def _confusion(labels: NDArray[np.int8], called: NDArray[np.bool_]) -> dict[str, int]:

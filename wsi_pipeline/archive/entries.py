@@ -1,0 +1,81 @@
+"""Each slide once, under an id of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wsi_pipeline.archive.slide_list import SlideEntry
+from wsi_pipeline.names import folder_name, matching
+
+logger = logging.getLogger(__name__)
+
+
+def each_once(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
+    """Return one entry a file; what lists say of it is brought together.
+
+    A file that lists name twice is told, with the lines. Where they give it different µm/px nobody
+    can know which are right: it fails with both.
+    """
+    by_file: dict[str, list[SlideEntry]] = {}
+    for entry in entries:
+        by_file.setdefault(_real(entry.path), []).append(entry)
+    return [same[0] if len(same) == 1 else _brought_together(same) for same in by_file.values()]
+
+
+def with_own_ids(entries: Sequence[SlideEntry]) -> list[SlideEntry]:
+    """Make ids unique: equal stems get the names of their folders before them, then numbers.
+
+    Ids are compared without case and normal form, since they become folders on any file system.
+    """
+    counts = Counter(matching(entry.slide_id) for entry in entries)
+    taken: set[str] = set()
+    unique = []
+    for entry in entries:
+        slide_id = entry.slide_id
+        if counts[matching(slide_id)] > 1:
+            slide_id = folder_name(f"{entry.path.parent.name}_{slide_id}")
+        number, name = 2, slide_id
+        while matching(name) in taken:
+            name, number = folder_name(f"{slide_id}_{number}"), number + 1
+        taken.add(matching(name))
+        if entry.has_own_id and name != entry.slide_id:
+            logger.warning(
+                "%s: several slides have the id %r; this one gets %r",
+                entry.origin,
+                entry.slide_id,
+                name,
+            )
+        unique.append(replace(entry, slide_id=name))
+    return unique
+
+
+def _brought_together(same: Sequence[SlideEntry]) -> SlideEntry:
+    listed = [entry for entry in same if entry.origin]
+    named = next((entry for entry in same if entry.has_own_id), same[0])
+    stated = {e.mpp_override: e.origin for e in reversed(same) if e.mpp_override}
+    problem = next((entry.problem for entry in same if entry.problem), "")
+    if len(stated) > 1:
+        words = ", ".join(f"{mpp.x:g} in {origin}" for mpp, origin in stated.items())
+        problem = f"{same[0].path.name} is named with different µm/px: {words}"
+    elif len(listed) > 1:
+        logger.warning(
+            "%s names the slide of %s again (%s): it is done once, as %r",
+            listed[1].origin,
+            listed[0].origin,
+            same[0].path.name,
+            named.slide_id,
+        )
+    override = next(iter(stated), None)
+    return replace(named, mpp_override=override, problem=problem)
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a name that no system takes
+        return str(path)
