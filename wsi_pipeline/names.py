@@ -108,7 +108,7 @@ def find_named(folder: Path, text: str) -> Path:
         found = _as_listed(folder / one)
         if found is not None:
             return found
-    return folder / text
+    return folder / readings[-1] if "\\" in text and not is_windows_path(text) else folder / text
 
 
 def is_there(path: Path) -> bool:

@@ -32,26 +32,34 @@ def with_own_ids(entries: Sequence[SlideEntry]) -> list[SlideEntry]:
 
     Ids are compared without case and normal form, since they become folders on any file system.
     """
-    counts = Counter(matching(entry.slide_id) for entry in entries)
+    # A row that cannot be used takes no id from a slide that can.
+    in_turn = sorted(range(len(entries)), key=lambda i: bool(entries[i].problem))
+    counts = Counter(matching(entry.slide_id) for entry in entries if not entry.problem)
     taken: set[str] = set()
-    unique = []
-    for entry in entries:
-        slide_id = entry.slide_id
-        if counts[matching(slide_id)] > 1:
-            slide_id = folder_name(f"{entry.path.parent.name}_{slide_id}")
-        number, name = 2, slide_id
-        while matching(name) in taken:
-            name, number = folder_name(f"{slide_id}_{number}"), number + 1
+    unique: dict[int, SlideEntry] = {}
+    for i in in_turn:
+        entry = entries[i]
+        name = _free_id(entry, taken, is_shared=counts[matching(entry.slide_id)] > 1)
         taken.add(matching(name))
-        if entry.has_own_id and name != entry.slide_id:
-            logger.warning(
-                "%s: several slides have the id %r; this one gets %r",
-                entry.origin,
-                entry.slide_id,
-                name,
-            )
-        unique.append(replace(entry, slide_id=name))
-    return unique
+        unique[i] = replace(entry, slide_id=name)
+    return [unique[i] for i in range(len(entries))]
+
+
+def _free_id(entry: SlideEntry, taken: set[str], *, is_shared: bool) -> str:
+    slide_id = entry.slide_id
+    if is_shared or matching(slide_id) in taken:
+        slide_id = folder_name(f"{entry.path.parent.name}_{slide_id}")
+    number, name = 2, slide_id
+    while matching(name) in taken:
+        name, number = folder_name(f"{slide_id}_{number}"), number + 1
+    if entry.has_own_id and name != entry.slide_id:
+        logger.warning(
+            "%s: several slides have the id %r; this one gets %r",
+            entry.origin,
+            entry.slide_id,
+            name,
+        )
+    return name
 
 
 def _brought_together(same: Sequence[SlideEntry]) -> SlideEntry:
