@@ -12,7 +12,8 @@ WsiPipelineError
 ├── DatasetError                a training set that cannot be used as asked
 ├── WorkersLostError            every worker that took a task up died over it
 └── StorageError                results that cannot be written or read
-    └── IncompleteRunError      an output folder without finished results
+    ├── IncompleteRunError      an output folder without finished results
+    └── LockedError             another process holds what is to be written
 
 Every class takes its positional arguments through ``super().__init__`` so that it survives pickling
 on its way from a Dask worker. The text says what was wrong, the value met and what to do next.
@@ -95,3 +96,7 @@ class StorageError(WsiPipelineError):
 
 class IncompleteRunError(StorageError):
     """An output folder that holds no finished results."""
+
+
+class LockedError(StorageError):
+    """Another process holds what is to be written, and does not let go."""

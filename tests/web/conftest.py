@@ -13,8 +13,8 @@ from PIL import Image
 from tests.web.browsing import CHROMIUM, served
 from tests.web.serving import Client, DarknessClassifier, Run, make_run
 from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.web.access import Access
 from wsi_pipeline.web.app import create_app
-from wsi_pipeline.web.security import Access
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,7 @@ def make_run(tmp_path: Path) -> Run:
     _write_status(out / "slides" / "empty", {"state": "empty", "slide": "white.svs"})
     model = {"name": "darkness", "threshold": THRESHOLD}
     record = {"state": "finished", "wsi_pipeline": "0.1.0", "model": model, "config": {}}
+    record["slides"] = [str(phantom.path)]
     (out / "run.json").write_text(json.dumps(record))
     return Run(out, phantom, map_)
 

@@ -17,8 +17,8 @@ from tests.web.browsing import (
     stored_review,
 )
 from tests.web.serving import DarknessClassifier, Run
+from wsi_pipeline.web.access import Access
 from wsi_pipeline.web.app import create_app
-from wsi_pipeline.web.security import Access
 
 pytestmark = needs_browser
 TOKEN = "a-token-that-is-long"  # not a secret
@@ -150,7 +150,7 @@ def test_an_outline_is_drawn_with_the_mouse_and_shown_again(page: Any, own_run: 
     (item,) = stored_review(own_run)["items"].values()
     assert item["measurements"]["Area mm^2"] == pytest.approx(0.64, rel=0.05)
     page.reload()
-    page.wait_for_selector("#regions button:has-text('Annotation')")
+    page.wait_for_selector("#regions button:has-text('Drawn')")
 
 
 def test_two_browsers_do_not_overwrite_each_other(page: Any, address: str, own_run: Run) -> None:

@@ -22,6 +22,7 @@ BOUNDED = settings(
     suppress_health_check=list(HealthCheck),
 )
 OPERATIONS = (
+    "GET /api/session",
     "GET /api/archive",
     "GET /api/slides/{slide_id}",
     "GET /api/slides/{slide_id}/tiles/{level}/{col}_{row}.jpg",

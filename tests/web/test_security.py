@@ -6,9 +6,10 @@ from starlette.datastructures import Headers
 
 from tests.web.serving import Client
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.web import security
+from wsi_pipeline.web import bodies
+from wsi_pipeline.web.access import Access
 from wsi_pipeline.web.errors import ForbiddenError
-from wsi_pipeline.web.security import Access, check_host, check_origin, is_loopback
+from wsi_pipeline.web.security import check_host, check_origin, is_loopback
 
 TOKEN = "a-token-that-is-long"  # not a secret
 CHANGE = {"revision": 0, "reviewer": "Dr. A", "changes": []}
@@ -103,7 +104,7 @@ def test_the_token_lets_a_program_in(open_to: Callable[..., Client]) -> None:
 def test_a_browser_without_the_token_is_shown_the_way_in(open_to: Callable[..., Client]) -> None:
     client = open_to(Access(TOKEN))
     answer = client.get("/slides/case 1", headers={"accept": "text/html"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
+    assert (answer.status_code, answer.headers["location"]) == (303, "../enter")
     assert "asks for a token" in client.get("/enter").text
     assert client.get("/static/style.css").status_code == 200
 
@@ -131,7 +132,7 @@ def test_the_token_can_be_typed_in(open_to: Callable[..., Client]) -> None:
     client = open_to(Access(TOKEN))
     assert client.post("/enter", data={"token": f" {TOKEN} "}).status_code == 303
     wrong = client.post("/enter", data={"token": "something else"})
-    assert wrong.headers["location"] == "/enter?wrong=1"
+    assert wrong.headers["location"] == "./enter?wrong=1"
     assert "set-cookie" not in wrong.headers
     foreign = client.post(
         "/enter", data={"token": TOKEN}, headers={"origin": "http://evil.example"}
@@ -162,7 +163,8 @@ def test_loopback_is_told_from_the_rest(host: str, expected: bool) -> None:
 
 
 def test_a_body_is_counted_as_it_comes(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(bodies, "_ROUTES", ())
+    monkeypatch.setattr(bodies, "SMALL", bodies.BodyLimit(1000))
 
     def endless() -> Iterator[bytes]:
         for _ in range(50):
@@ -176,7 +178,7 @@ def test_a_body_is_counted_as_it_comes(client: Client, monkeypatch: pytest.Monke
     stated = client.post("/api/classify", content=b"x" * 1001)
     streamed = client.post("/api/classify", content=Stream())
     assert stated.status_code == streamed.status_code == 413
-    assert "MB" in stated.json()["error"]
+    assert "larger than 0 kB" in stated.json()["error"]
 
 
 def test_a_defect_shows_no_stack_trace(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

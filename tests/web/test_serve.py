@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import platform
@@ -18,7 +19,13 @@ import pytest
 
 from tests.web.serving import Run
 from wsi_pipeline.cli.main import main
-from wsi_pipeline.cli.serve import access_of, address_of, listen
+from wsi_pipeline.cli.serve import (
+    TOKEN_VARIABLE,
+    access_of,
+    add_arguments,
+    address_of,
+    listen,
+)
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.execution.memory import give_memory_back
 
@@ -51,7 +58,7 @@ def first_address(printed: str) -> str:
 
 
 def test_it_prints_its_address_serves_and_stops_quietly(run: Run) -> None:
-    with serving(run.out) as (process, printed):
+    with serving(run.out, "--no-token") as (process, printed):
         address = first_address(printed)
         assert address.startswith("http://127.0.0.1:")
         assert "Research use only. Not for diagnosis." in printed
@@ -74,7 +81,10 @@ def test_on_any_other_address_it_asks_for_a_token(run: Run) -> None:
 
 def test_two_servers_on_one_folder_lose_no_save(own_run: Run) -> None:
     path = own_run.out / "slides/case 1/review.json"
-    with serving(own_run.out) as (_, one), serving(own_run.out) as (_, other):
+    with (
+        serving(own_run.out, "--no-token") as (_, one),
+        serving(own_run.out, "--no-token") as (_, other),
+    ):
         bases = [f"{first_address(text)}api/slides/case%201" for text in (one, other)]
         region = httpx.get(f"{bases[0]}/regions", timeout=60).json()["features"][0]["id"]
         saved: list[str] = []
@@ -121,15 +131,84 @@ def test_neither_token_nor_ticket_comes_into_the_log(run: Run) -> None:
     assert "ticket" not in logged
 
 
-def test_loopback_needs_no_token_and_the_rest_does() -> None:
-    assert access_of("127.0.0.1", None) is None
-    assert access_of("localhost", None) is None
-    made = access_of("10.0.0.1", None)
-    assert made is not None
-    assert len(made.token) >= 32
-    asked = access_of("127.0.0.1", "a-token-of-my-own")
-    assert asked is not None
-    assert asked.token == "a-token-of-my-own"
+def options_of(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["out", *words])
+
+
+def test_every_address_asks_for_a_token_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    tokens = set()
+    for words in ([], ["--host", "localhost"], ["--host", "10.0.0.1"]):
+        access, is_made = access_of(options_of(*words))
+        assert access is not None
+        assert is_made
+        assert len(access.token) >= 32
+        tokens.add(access.token)
+    assert len(tokens) == 3
+
+
+def test_the_token_comes_from_a_file_the_environment_or_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("a-token-in-a-file\n")
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-token-around-us")
+    for words, expected in (
+        (["--token-file", str(tmp_path / "token")], "a-token-in-a-file"),
+        (["--token", "a-token-on-the-line"], "a-token-on-the-line"),
+        ([], "a-token-around-us"),
+    ):
+        access, is_made = access_of(options_of(*words))
+        assert access is not None
+        assert (access.token, is_made) == (expected, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--no-token", "--host", "0.0.0.0"], "whoever reaches 0.0.0.0"),
+        (["--no-token", "--token", "a-token-of-my-own"], "lets everybody in"),
+        (["--token", "short"], "too easily guessed"),
+        (["--token", "a-token-of-my-own", "--token-file", "x"], "two tokens"),
+        (["--token-file", "/no/such/file"], "cannot be read"),
+        (["--users", "/no/such/file"], "cannot be read"),
+        (["--trusted-user-header", "X-Remote-User"], "needs a token"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(
+    words: list[str], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=match):
+        access_of(options_of(*words))
+
+
+def test_a_user_of_the_same_machine_reads_and_writes_nothing_without_the_token(
+    own_run: Run,
+) -> None:
+    with serving(own_run.out) as (_, printed):
+        entrance = first_address(printed)
+        base = entrance.split("/enter")[0]
+        for path in (
+            "api/archive",
+            "api/slides/case%201/review",
+            "slides/case%201",
+            "openapi.json",
+        ):
+            assert httpx.get(f"{base}/{path}", timeout=60).status_code == 403
+        update = {"revision": 0, "reviewer": "Prof. Dr. Chief", "changes": [{"id": "x"}]}
+        answer = httpx.put(f"{base}/api/slides/case%201/review", json=update, timeout=60)
+        assert answer.status_code == 403
+        guess = {"authorization": "Bearer a-guess"}
+        assert httpx.get(f"{base}/api/archive", headers=guess, timeout=60).status_code == 403
+        with httpx.Client(timeout=60, follow_redirects=True) as browser:
+            assert "Archive" in browser.get(entrance).text
+            assert browser.get(f"{base}/api/archive").status_code == 200
+    assert not (own_run.out / "slides/case 1/review.json").exists()
+    events = [json.loads(line) for line in (own_run.out / "audit.jsonl").read_text().splitlines()]
+    assert {"start", "refused", "sign-in"} <= {event["event"] for event in events}
+    assert (own_run.out / "audit.jsonl").stat().st_mode & 0o077 == 0
 
 
 def test_a_port_that_is_taken_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def test_far_zoom_levels_of_a_slide_without_a_pyramid_come_from_the_thumbnail(
 def test_the_picture_begins_where_the_scanned_bounds_do(tmp_path: Path, own_run: Run) -> None:
     bounds, hot = Box(1024, 512, 2048, 2048), Box(1536, 1024, 512, 512)
     phantom = write_phantom(
-        tmp_path / "bounded.scn",
+        tmp_path / "files" / "bounded.scn",
         size_l0=Size(4096, 3072),
         hot_box_l0=hot,
         mpp=1.0,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import hashlib
 import os
 import secrets
 import socket
@@ -14,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL
 from wsi_pipeline.cli.main import EXIT_DONE
+from wsi_pipeline.cli.printing import printable
 from wsi_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wsi_pipeline.web.security import Access
+    from wsi_pipeline.web.access import Access
+    from wsi_pipeline.web.audit import AuditLog
 
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LAST_PORT = 65_535
-PENDING_CONNECTIONS = 256
-KEEP_ALIVE_SECONDS = 60  # a reader who looks at one place for a while keeps the connection
+PENDING_CONNECTIONS = 1024
+TOKEN_VARIABLE = "WSI_PIPELINE_TOKEN"  # noqa: S105 - its name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,59 +35,162 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("out", type=Path, metavar="OUT", help="output folder of a run")
     add("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
     add("--host", default="127.0.0.1", help="address to listen on; default: this machine only")
-    add("--token", help="what users must know; with --host one is made where none is given")
     add("--slides", type=Path, metavar="DIR", help="where the slide files are now, if they moved")
     add("--model", default=DEFAULT_MODEL, metavar="NAME_OR_DIR", help="model of the patch page")
     add("--open", action="store_true", help="open the browser")
+    _add_access(parser.add_argument_group("who is let in"))
+    _add_proxy(parser.add_argument_group("behind a proxy (see configs/nginx)"))
+
+
+def _add_access(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds what users must know; else the variable {TOKEN_VARIABLE}, else one is made",
+    )
+    add("--token", help="the same on the command line, which others on this machine can read")
+    add("--no-token", action="store_true", help="let in everybody who is on this machine")
+    add("--users", type=Path, metavar="FILE", help="lines NAME:HASH:ROLE, as `htpasswd -B` makes")
+    add("--idle-minutes", type=float, default=240, metavar="N", help="ends a session; default: 240")
+    add("--session-hours", type=float, default=12, metavar="N", help="its longest; default: 12")
+    add("--audit-log", type=Path, metavar="FILE", help="who did what; default: OUT/audit.jsonl")
+
+
+def _add_proxy(group: Any) -> None:
+    add = group.add_argument
+    add("--root-path", default="", metavar="PREFIX", help="below which the proxy serves, as /wsi")
+    add(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="of the proxy; its X-Forwarded-For is believed (for the log and against guessing)",
+    )
+    add(
+        "--trusted-user-header",
+        metavar="NAME",
+        help="header with the user's name; believed only where the proxy sends the token too",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    import uvicorn
-
     from wsi_pipeline.execution.memory import give_memory_back
     from wsi_pipeline.web.app import create_app
+    from wsi_pipeline.web.proxies import ProxyTrust, checked_prefix
+    from wsi_pipeline.web.server import server_of
 
     give_memory_back()
     if options.slides is not None and not options.slides.is_dir():
         raise ConfigError(f"--slides {options.slides} is no folder", "Give the slides' folder")
-    access = access_of(options.host, options.token)
-    app = create_app(options.out, slides_dir=options.slides, access=access, model=options.model)
+    prefix = checked_prefix(options.root_path)
+    access, is_made = access_of(options)
+    app = create_app(
+        options.out,
+        slides_dir=options.slides,
+        access=access,
+        proxies=ProxyTrust(prefix, frozenset(options.proxy)),
+        audit=_audit_of(options),
+        model=options.model,
+    )
     listening = listen(options.host, options.port)
     address = address_of(options.host, listening.getsockname()[1])
-    entrance = f"{address}enter?ticket={access.new_ticket()}" if access else address
-    print(f"Review of {options.out}: {entrance}")
-    if access is not None:
-        print("  This address works once. Others open the one below and type in the token.")
-        print(f"  {address}enter   token: {access.token if options.token is None else 'as given'}")
-    print(f"{NOTICE} Stop with Ctrl+C.", flush=True)
+    entrance = _say_where(options, address, access, is_made=is_made)
     if options.open:
         threading.Timer(0.5, webbrowser.open, (entrance,)).start()
-    # No access log: addresses hold tickets. Server and date headers tell a visitor nothing.
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    server_of(app).run(sockets=[listening])
     return EXIT_DONE
 
 
-def access_of(host: str, token: str | None) -> Access | None:
-    """Return who is let in: everybody on this machine, elsewhere who has the token.
+def _say_where(
+    options: argparse.Namespace, address: str, access: Access | None, *, is_made: bool
+) -> str:
+    """Print how to come in and return the address to open."""
+    has_ticket = access is not None and access.users is None and not options.trusted_user_header
+    entrance = f"{address}enter?ticket={access.new_ticket()}" if access and has_ticket else address
+    print(f"Review of {printable(str(options.out))}: {entrance}")
+    if access is None:
+        print("  Everybody on this machine may look at it and review.")
+    elif has_ticket:
+        print("  This address works once, for ten minutes; your browser then stays signed in.")
+        print(f"  Others open {address}enter   token: {access.token if is_made else 'as given'}")
+    print(f"{NOTICE} Stop with Ctrl+C.", flush=True)
+    return entrance
+
+
+def access_of(options: argparse.Namespace) -> tuple[Access | None, bool]:
+    """Return what lets in, None for everybody on this machine; and whether a token was made.
 
     Raises
     ------
     ConfigError
-        Where the token is too short.
+        Where the options contradict each other, the token is too short, or a file is unreadable.
     """
-    from wsi_pipeline.web.security import Access, is_loopback
+    from wsi_pipeline.web.access import COOKIE, Access
+    from wsi_pipeline.web.security import is_loopback
+    from wsi_pipeline.web.sessions import Sessions
+    from wsi_pipeline.web.users import read_users
 
-    if token is None and is_loopback(host):
-        return None
-    return Access(token if token is not None else secrets.token_urlsafe(24))
+    token = _token_of(options)
+    if options.no_token:
+        if token or options.users or options.trusted_user_header:
+            raise ConfigError("--no-token lets everybody in", "Leave it out to ask for something")
+        if not is_loopback(options.host):
+            raise ConfigError(
+                f"--no-token would let in whoever reaches {options.host}",
+                "Leave it out, or --host: it is for this machine only",
+            )
+        return None, False
+    if options.trusted_user_header and token is None:
+        raise ConfigError(
+            "--trusted-user-header needs a token that the proxy sends too",
+            "Give --token-file, and let the proxy set `Authorization: Bearer` (configs/nginx)",
+        )
+    where = hashlib.sha256(str(options.out.resolve()).encode("utf-8", "surrogateescape"))
+    return Access(
+        token if token is not None else secrets.token_urlsafe(24),
+        users=read_users(options.users) if options.users else None,
+        user_header=options.trusted_user_header,
+        sessions=Sessions(options.idle_minutes * 60, options.session_hours * 3600),
+        cookie=f"{COOKIE}_{where.hexdigest()[:8]}",  # two servers of a machine share the cookies
+    ), token is None
+
+
+def _token_of(options: argparse.Namespace) -> str | None:
+    if options.token is not None and options.token_file is not None:
+        raise ConfigError("--token and --token-file are two tokens", "Give one of them")
+    if options.token is not None:
+        return str(options.token)
+    if options.token_file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        return str(options.token_file.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"--token-file {options.token_file} cannot be read ({error})",
+            "Make it with: umask 077; openssl rand -hex 24 > FILE",
+        ) from error
+
+
+def _audit_of(options: argparse.Namespace) -> AuditLog:
+    """Return the audit log; one that is asked for must be writable.
+
+    Raises
+    ------
+    StorageError
+        Where it is not.
+    """
+    from wsi_pipeline.web.audit import AUDIT_NAME, AuditLog
+
+    if options.audit_log is not None:
+        audit = AuditLog(options.audit_log, is_required=True)
+    else:
+        audit = AuditLog(options.out / AUDIT_NAME, root=options.out)
+    if options.out.is_dir():  # else there is nothing to serve
+        audit.note("start", getpass.getuser(), options.host, out=str(options.out))
+    return audit
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from wsi_pipeline.errors import StorageError
+from wsi_pipeline.errors import LockedError
 from wsi_pipeline.files import check_way, open_below, read_json, storing
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _awaited_lock(path: Path, patience_seconds: float) -> Iterator[None]:
                 break
             except SlideBusyError as error:
                 if time.monotonic() > until:
-                    raise StorageError(
+                    raise LockedError(
                         f"{error} holds {path} for more than {patience_seconds:g} s",
                         "Is that process stopped? Let it go on, or end it",
                     ) from None

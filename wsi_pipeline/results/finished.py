@@ -19,6 +19,7 @@ from wsi_pipeline.maps.regions import Regions
 from wsi_pipeline.results.rendering import slide_folders
 from wsi_pipeline.results.slide_files import (
     MAP_NAME,
+    THUMBNAIL_FORMATS,
     THUMBNAIL_NAME,
     read_status,
     regions_of,
@@ -58,7 +59,7 @@ class FinishedSlide:
         """
         path = self.folder / THUMBNAIL_NAME
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=THUMBNAIL_FORMATS) as picture:
                 return np.asarray(picture.convert("RGB"))
         except FileNotFoundError as error:
             raise IncompleteRunError(

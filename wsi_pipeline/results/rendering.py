@@ -17,12 +17,13 @@ def slide_folders(out: Path) -> list[Path]:
     Raises
     ------
     IncompleteRunError
-        Where the folder is not the output of a run.
+        Where the folder is not the output of a run. Links are not followed: they could make the
+        results of others, or any file of this machine, part of it.
     """
     slides = out / "slides"
-    if not slides.is_dir():
+    if slides.is_symlink() or not slides.is_dir():
         raise IncompleteRunError(f"{out} holds no slides/", "Give the folder that `run -o` wrote")
-    return sorted(path for path in slides.iterdir() if path.is_dir())
+    return sorted(path for path in slides.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def render_slides(

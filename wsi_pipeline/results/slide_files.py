@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from PIL import Image
 import wsi_pipeline
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.files import json_bytes, write_atomic
+from wsi_pipeline.files import json_bytes, read_json, write_atomic
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, Regions, SlideTotals, find_regions
 from wsi_pipeline.slides import Thumbnail
@@ -25,6 +24,7 @@ from wsi_pipeline.slides import Thumbnail
 MAP_NAME: Final = "probability.zarr"
 STATUS_NAME: Final = "status.json"
 THUMBNAIL_NAME: Final = "thumbnail.jpg"
+THUMBNAIL_FORMATS: Final = ("JPEG",)
 THUMB_NAME: Final = "gallery.jpg"
 
 
@@ -89,7 +89,7 @@ def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: 
     from wsi_pipeline.render.thumb import write_thumb
 
     map_ = shown_map(map_, config)
-    with Image.open(folder / THUMBNAIL_NAME) as picture:
+    with Image.open(folder / THUMBNAIL_NAME, formats=THUMBNAIL_FORMATS) as picture:
         rgb = np.asarray(picture.convert("RGB"))
     software = f"wsi_pipeline {wsi_pipeline.__version__}"
     blend = Blend(
@@ -185,7 +185,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         Where the folder cannot be read.
     """
     try:
-        status = json.loads((folder / STATUS_NAME).read_text(encoding="utf-8"))
+        status = read_json(folder / STATUS_NAME, root=folder)
     except (FileNotFoundError, ValueError):
         return {}
     except OSError as error:

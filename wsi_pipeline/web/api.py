@@ -12,6 +12,7 @@ from wsi_pipeline.web.errors import TooLargeError
 from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
 from wsi_pipeline.web.review import ReviewUpdate, review_geojson
 from wsi_pipeline.web.service import ReviewService
+from wsi_pipeline.web.visits import TheVisit
 
 KEEP: Final = {"cache-control": "private, max-age=604800, immutable"}
 """For what has the slide's fingerprint in its address."""
@@ -37,7 +38,7 @@ _REFUSAL: Final = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of the statuses with which a request may be refused."""
-    return dict.fromkeys((403, *statuses), _REFUSAL)
+    return dict.fromkeys((403, 429, *statuses), _REFUSAL)
 
 
 async def service_of(request: Request) -> ReviewService:
@@ -60,10 +61,23 @@ def archive(service: TheService) -> dict[str, Any]:
     return service.archive()
 
 
+@router.get("/session", summary="Who is signed in", responses=refusals())
+def session(visit: TheVisit) -> dict[str, Any]:
+    """Return the name under which reviews are saved (null: as the reviewer says) and the role."""
+    person = visit.person
+    return {
+        "name": person.name if person else None,
+        "role": person.role if person else None,
+        "can_review": person is not None and person.can_review,
+    }
+
+
 @router.get("/slides/{slide_id}", summary="One slide in figures", responses=refusals(404, 422))
-def slide(service: TheService, slide_id: SlideId) -> dict[str, Any]:
+def slide(service: TheService, visit: TheVisit, slide_id: SlideId) -> dict[str, Any]:
     """Return image size, grid, thresholds, figures and provenance of a slide."""
-    return service.slide(service.catalog.entry(slide_id))
+    entry = service.catalog.entry(slide_id)
+    visit.note("view", slide=entry.slide_id)
+    return service.slide(entry)
 
 
 @router.get(
@@ -113,7 +127,7 @@ def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
     summary="The regions as GeoJSON",
     responses=refusals(404, 422),
 )
-def regions(
+async def regions(
     service: TheService,
     slide_id: SlideId,
     threshold: Annotated[
@@ -121,7 +135,9 @@ def regions(
     ] = None,
 ) -> dict[str, Any]:
     """Return the regions of the run, or those at another threshold; image px."""
-    return regions_at(service.catalog, service.catalog.entry(slide_id), threshold)
+    return await service.lanes.computing.run(
+        lambda: regions_at(service.catalog, service.catalog.entry(slide_id), threshold)
+    )
 
 
 @router.get("/slides/{slide_id}/review", summary="The review", responses=refusals(404, 422))
@@ -133,13 +149,22 @@ def review(service: TheService, slide_id: SlideId) -> dict[str, Any]:
 @router.put(
     "/slides/{slide_id}/review",
     summary="Save changes to the review",
-    responses=refusals(404, 409, 413, 422),
+    responses=refusals(404, 408, 409, 413, 422),
 )
-def save_review(
-    service: TheService, slide_id: SlideId, update: Annotated[ReviewUpdate, Body()]
+async def save_review(
+    service: TheService,
+    visit: TheVisit,
+    slide_id: SlideId,
+    update: Annotated[ReviewUpdate, Body()],
 ) -> dict[str, Any]:
-    """Save changes made on a revision; 409 where somebody else has saved since."""
-    return service.save_review(service.catalog.entry(slide_id), update)
+    """Save changes made on a revision; 409 where somebody else has saved since.
+
+    Where people sign in by name the review is saved under that name, whatever `reviewer` says.
+    """
+    visit.check_may_review()
+    return await service.lanes.saving.run(
+        lambda: service.save_review(service.catalog.entry(slide_id), update, visit)
+    )
 
 
 @router.get(
@@ -149,13 +174,16 @@ def save_review(
 )
 def reviewed_regions(
     service: TheService,
+    visit: TheVisit,
     slide_id: SlideId,
     response: Response,
     which: Literal["accepted", "all"] = "all",
 ) -> dict[str, Any]:
     """Return reviewed regions as GeoJSON in the frame of `regions.geojson`."""
+    entry = service.catalog.entry(slide_id)
+    visit.note("export", slide=entry.slide_id, what=f"review.geojson ({which})")
     response.headers["content-disposition"] = 'attachment; filename="review.geojson"'
-    return review_geojson(service.review(service.catalog.entry(slide_id)).read(), which)
+    return review_geojson(service.review(entry).read(), which)
 
 
 @router.get("/model", summary="The card of the model that classifies uploads", responses=refusals())
@@ -164,11 +192,10 @@ def model(service: TheService) -> dict[str, Any]:
     return service.uploads.card_record()
 
 
-@router.post(
-    "/classify", summary="Classify an uploaded picture", responses=refusals(400, 413, 422, 429)
-)
-def classify(
+@router.post("/classify", summary="Classify an uploaded picture", responses=refusals(400, 413, 422))
+async def classify(
     service: TheService,
+    visit: TheVisit,
     file: Annotated[UploadFile, "PNG, JPEG or TIFF of a patch or a larger field"],
     um_px: Annotated[
         float | None,
@@ -176,9 +203,10 @@ def classify(
     ] = None,
 ) -> Classification:
     """Return probability, calls, spread over eight views and an occlusion map. No diagnosis."""
-    data = file.file.read(MAX_UPLOAD_BYTES + 1)
+    data = await file.read(MAX_UPLOAD_BYTES + 1)
     if len(data) > MAX_UPLOAD_BYTES:
         raise TooLargeError(
             f"the file is larger than {MAX_UPLOAD_BYTES // 2**20} MB", "Send a smaller picture"
         )
-    return service.uploads.classify(data, um_px)
+    visit.note("classify", bytes=len(data))
+    return await service.lanes.classifying.run(lambda: service.uploads.classify(data, um_px))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,14 +18,20 @@ from starlette.exceptions import HTTPException
 import wsi_pipeline
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL, PatchClassifier, find_model, load_classifier
-from wsi_pipeline.errors import WsiPipelineError
+from wsi_pipeline.errors import LockedError, WsiPipelineError
 from wsi_pipeline.web import api, pages
+from wsi_pipeline.web.access import Access
+from wsi_pipeline.web.audit import AuditLog
 from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.errors import RefusedError
-from wsi_pipeline.web.security import Access, Guard, refused
+from wsi_pipeline.web.proxies import NO_PROXY, ProxyTrust
+from wsi_pipeline.web.security import Guard, refused
 from wsi_pipeline.web.service import open_service
 
 logger = logging.getLogger(__name__)
+
+_PLACE: Final = re.compile(r"(^|[\s('\"])(/|[A-Za-z]:[\\/]|\\\\)[^\s]")
+"""A path of this machine in a sentence."""
 
 
 def create_app(
@@ -30,6 +39,8 @@ def create_app(
     *,
     slides_dir: Path | None = None,
     access: Access | None = None,
+    proxies: ProxyTrust = NO_PROXY,
+    audit: AuditLog | None = None,
     model: str | PatchClassifier = DEFAULT_MODEL,
 ) -> FastAPI:
     """Return the review application of an output folder.
@@ -41,8 +52,12 @@ def create_app(
     slides_dir : Path, optional
         Where the slide files are now, if not where the run found them.
     access : Access, optional
-        The token that lets in. None lets everybody in who reaches the server under a loopback
-        name: the caller binds to a loopback address only.
+        What lets in. None lets everybody in who reaches the server under a loopback name: the
+        caller binds to a loopback address only.
+    proxies : ProxyTrust
+        What is believed of a proxy in front.
+    audit : AuditLog, optional
+        Where it is noted who did what.
     model : str or PatchClassifier
         Of the patch page: a bundled name, a model folder, or a loaded classifier.
 
@@ -59,9 +74,10 @@ def create_app(
         description=f"Review of probability maps of invasive ductal carcinoma. {NOTICE}",
         docs_url=None,  # FastAPI's documentation pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # they would name the host as a proxy passes it
     )
-    app.state.service = open_service(out, slides_dir, _uploads(model))
-    app.state.access = access
+    service = open_service(out, slides_dir, _uploads(model))
+    app.state.service, app.state.lanes, app.state.access = service, service.lanes, access
     app.include_router(api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
@@ -70,7 +86,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _explain)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, _broken)
-    app.add_middleware(Guard, access=access)
+    app.add_middleware(Guard, access=access, proxies=proxies, audit=audit)
     return app
 
 
@@ -92,12 +108,25 @@ async def _refuse(_request: Request, error: Exception) -> Response:
     return refused(error)
 
 
-async def _apologize(_request: Request, error: Exception) -> Response:
-    """Say that results cannot be read or written: not the asker's fault."""
+async def _apologize(request: Request, error: Exception) -> Response:
+    """Say that results cannot be read or written: not the asker's fault.
+
+    The log gets all of it; a visitor does not hear of places, processes and hosts.
+    """
     if not isinstance(error, WsiPipelineError):
         raise error
     logger.warning("%s", error)
-    return _answer(503, error.problem, error.advice)
+    if isinstance(error, LockedError):
+        return _answer(503, "another server is saving this", "Try again; else tell who runs it")
+    out = request.app.state.service.catalog.out
+    return _answer(503, without_places(error.problem, out), without_places(error.advice, out))
+
+
+def without_places(text: str, out: Path) -> str:
+    """Return a sentence without the places of files: what lies below `out` by its place there."""
+    for folder in {str(out), str(out.resolve())}:
+        text = text.replace(f"{folder}{os.sep}", "")
+    return "the results cannot be read or written" if _PLACE.search(text) else text
 
 
 async def _explain(_request: Request, error: Exception) -> Response:

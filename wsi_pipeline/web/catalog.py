@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from wsi_pipeline.archive.record import RECORD_NAME, RUNS_NAME
 from wsi_pipeline.config import Config
+from wsi_pipeline.files import read_json
 from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.store import read_map
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.rendering import slide_folders
 from wsi_pipeline.results.slide_files import MAP_NAME, read_status, shown_map
@@ -34,6 +36,11 @@ class CatalogEntry:
     folder: Path
     status: dict[str, Any]
     """What stands in status.json; empty where there is none."""
+
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return self.folder.parent.parent
 
     @property
     def has_map(self) -> bool:
@@ -68,6 +75,7 @@ class Catalog:
     def __init__(self, out: Path, slides_dir: Path | None = None) -> None:
         self.out = out
         self._slides_dir = slides_dir
+        self._records: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._statuses: dict[str, tuple[int, dict[str, Any]]] = {}
         self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
             MAP_CACHE_BYTES, lambda map_: MAP_LAYERS * map_.values.nbytes
@@ -123,13 +131,13 @@ class Catalog:
 
     def _read_map(self, entry: CatalogEntry) -> ProbabilityMap:
         settings = settings_of(entry.folder, entry.status)
-        return shown_map(ProbabilityMap.open(entry.folder / MAP_NAME), settings)
+        return shown_map(read_map(entry.folder / MAP_NAME, root=self.out), settings)
 
     def source(self, entry: CatalogEntry) -> SlideSource | None:
         """Return how to open the slide's file; None where it is not to be found any more."""
-        recorded = Path(str(entry.status.get("slide") or ""))
+        recorded = Path(str(entry.status.get("slide") or "").replace("\0", ""))
         apply_icc = self.config.slide.apply_icc
-        if recorded.name and recorded.is_file():
+        if recorded.name and self._may_open(recorded) and recorded.is_file():
             return SlideSource(recorded, apply_icc=apply_icc)
         moved = self._moved_slides.get(recorded.name)
         return SlideSource(moved, apply_icc=apply_icc) if moved else None
@@ -137,11 +145,20 @@ class Catalog:
     @property
     def record(self) -> dict[str, Any]:
         """What stands in run.json; empty where there is none."""
+        return self._record(self.out / RECORD_NAME)
+
+    def _record(self, path: Path) -> dict[str, Any]:
+        """Return the record of a run, read again only where it changed."""
         try:
-            record = json.loads((self.out / "run.json").read_text(encoding="utf-8"))
+            mtime = path.lstat().st_mtime_ns
+            known = self._records.get(path)
+            if known is None or known[0] != mtime:
+                record = read_json(path, root=self.out)
+                known = (mtime, record if isinstance(record, dict) else {})
+                self._records[path] = known
         except (OSError, ValueError):
             return {}
-        return record if isinstance(record, dict) else {}
+        return known[1]
 
     @property
     def config(self) -> Config:
@@ -150,6 +167,29 @@ class Catalog:
             return Config.model_validate(self.record.get("config", {}))
         except ValidationError:
             return Config()
+
+    def _may_open(self, path: Path) -> bool:
+        """Tell whether a file that a status names lies where the run, or `--slides`, looked.
+
+        A status that somebody else wrote into the output folder must not make any picture of this
+        machine visible.
+        """
+        try:
+            place = path.resolve()
+        except (OSError, RuntimeError, ValueError):
+            return False
+        folders = self._named_folders()
+        return any(folder in folders for folder in place.parents)
+
+    def _named_folders(self) -> set[Path]:
+        """Return the folders of the slides that the runs' records name, and `--slides`."""
+        runs = sorted((self.out / RUNS_NAME).glob("*.json"))
+        folders: set[Path | None] = {self._slides_dir.resolve() if self._slides_dir else None}
+        for path in (self.out / RECORD_NAME, *runs):
+            slides = self._record(path).get("slides")
+            named = slides if isinstance(slides, list) else []
+            folders |= {_folder(str(slide)) for slide in named}
+        return {folder for folder in folders if folder is not None}
 
     @cached_property
     def _moved_slides(self) -> dict[str, Path]:
@@ -178,3 +218,13 @@ class Catalog:
             if known is None or known[0] != mtime:
                 known = self._statuses[folder.name] = (mtime, read_status(folder))
         return known[1]
+
+
+@lru_cache(100_000)
+def _folder(slide: str) -> Path | None:
+    """Return where a slide lies; None for what is no place."""
+    path = Path(slide)
+    try:
+        return path.resolve().parent if path.is_absolute() else None
+    except (OSError, RuntimeError, ValueError):
+        return None

@@ -43,7 +43,28 @@ class UnusableError(RefusedError):
     status = 422
 
 
+class TimeoutRefusedError(RefusedError):
+    """The body of a request did not come in time."""
+
+    status = 408
+
+
 class BusyError(RefusedError):
-    """The model is at work for somebody else."""
+    """Too many others want the same at this moment."""
 
     status = 429
+
+
+class TooManyAttemptsError(RefusedError):
+    """Wrong tokens or passwords came from an address; its next attempt has to wait."""
+
+    status = 429
+
+    def __init__(self, problem: str, advice: str = "", wait_seconds: int = 1) -> None:
+        super().__init__(problem, advice)
+        self.args = (problem, advice, wait_seconds)
+
+    @property
+    def wait_seconds(self) -> int:
+        """How long to wait."""
+        return int(self.args[2])

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from wsi_pipeline.web.errors import BusyError
@@ -88,3 +89,17 @@ class Lane:
 
     def _busy(self) -> BusyError:
         return BusyError(f"too many wait for {self._name}", "Try again in a few seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The kinds of work that do not take the readers' threads."""
+
+    saving: Lane = field(default_factory=lambda: Lane("saving", 4))
+    """May wait for the lock of a review, and makes drawn outlines valid."""
+    computing: Lane = field(default_factory=lambda: Lane("regions"))
+    """Regions at another threshold."""
+    classifying: Lane = field(default_factory=lambda: Lane("the model", 1, 8))
+    """Unpacks and classifies uploads: one at a time is in memory."""
+    signing_in: Lane = field(default_factory=lambda: Lane("signing in"))
+    """Hashes passwords, slowly by design."""

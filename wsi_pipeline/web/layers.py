@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
+from wsi_pipeline.files import read_json
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.slide_files import regions_of
@@ -77,7 +77,7 @@ def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -
 def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:
     path = entry.folder / "regions.geojson"
     try:
-        collection: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        collection: dict[str, Any] = read_json(path, root=entry.out)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -14,10 +14,7 @@ OWASP Cheat Sheets "Cross-Backend Request Forgery Prevention" and "Content Secur
 from __future__ import annotations
 
 import ipaddress
-import secrets
-import threading
-from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,16 +22,26 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.web.errors import ForbiddenError, RefusedError, TooLargeError
+from wsi_pipeline.web.access import Access
+from wsi_pipeline.web.audit import AuditLog
+from wsi_pipeline.web.bodies import UploadSlots, limit_of, take_in
+from wsi_pipeline.web.errors import (
+    BusyError,
+    ForbiddenError,
+    RefusedError,
+    TimeoutRefusedError,
+    TooLargeError,
+    TooManyAttemptsError,
+)
+from wsi_pipeline.web.proxies import NO_PROXY, ProxyTrust
+from wsi_pipeline.web.sessions import Person
+from wsi_pipeline.web.visits import Visit
 
 CSRF_HEADER: Final = "x-wsi-pipeline"
-COOKIE: Final = "wsi_pipeline_session"
-SHORTEST_TOKEN: Final = 12
-MAX_BODY_BYTES: Final = 25 * 2**20
+BUSY_SECONDS: Final = 5
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS: Final = ("/enter", "/static/")
-"""What is needed to show the page that asks for the token."""
+FORM_PATHS: Final = ("/enter", "/logout")
+"""Forms, which cannot carry our header; and shown to everybody, as is /static/."""
 EMPTY_SHA256: Final = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 """Of no text: lets in an inline style that is empty, and no other (see slide.html)."""
 HEADERS: Final = {
@@ -63,52 +70,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(slots=True)
-class Access:
-    """The token that lets in, and the sessions that it has opened."""
-
-    token: str
-    """What a user types in, or a program sends as ``Authorization: Bearer``."""
-    session: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    """What the cookie holds; never the token itself. A new one with every start."""
-    _tickets: set[str] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        if len(self.token) < SHORTEST_TOKEN:
-            raise ConfigError(
-                f"a token of {len(self.token)} characters is too easily guessed",
-                f"Take {SHORTEST_TOKEN} or more, or leave --token out: one is made",
-            )
-
-    def new_ticket(self) -> str:
-        """Return a word that lets in once: it may stand in an address, the token must not."""
-        ticket = secrets.token_urlsafe(24)
-        with self._lock:
-            self._tickets.add(ticket)
-        return ticket
-
-    def redeem(self, word: str) -> bool:
-        """Tell whether a ticket (used up by that) or the token was given."""
-        with self._lock:
-            used = [t for t in self._tickets if _equal(t, word)]
-            self._tickets.difference_update(used)
-        return bool(used) or _equal(self.token, word)
-
-    def admits(self, headers: Headers) -> bool:
-        """Tell whether a request carries the session's cookie or the token."""
-        scheme, _, word = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _equal(self.token, word.strip()):
-            return True
-        return _equal(self.session, _cookie(headers))
-
-    def welcome(self) -> Response:
-        """Return the way in to the archive page, with the session's cookie."""
-        response = RedirectResponse("/", status_code=303)
-        response.set_cookie(COOKIE, self.session, httponly=True, samesite="strict", path="/")
-        return response
-
-
 class Guard:
     """ASGI layer around the application.
 
@@ -117,49 +78,71 @@ class Guard:
     app : ASGI application
     access : Access or None
         None lets everybody in: on a loopback address only.
+    proxies : ProxyTrust
+        What is believed of a proxy in front.
+    audit : AuditLog, optional
+        Where wrong tokens are noted, and what the pages note.
     """
 
-    def __init__(self, app: ASGIApp, access: Access | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access | None,
+        proxies: ProxyTrust = NO_PROXY,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._app, self._access = app, access
+        self._proxies, self._audit = proxies, audit
+        self._uploads = UploadSlots()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, hand it on, and put the headers on the answer."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
+        elif scope["type"] == "http":  # there are no web sockets here
+            await self._answer(scope, receive, _with_headers(send))
 
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
-            await send(message)
-
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope, prefix = self._proxies.without_prefix(scope)
+        up = up_from(scope["path"])
         try:
-            self._check(scope)
-            if scope["method"] not in SAFE_METHODS:
-                receive = await _bounded(scope, receive)
+            visit = self._visit(scope, prefix, up)
+            scope.setdefault("state", {})["visit"] = visit
+            limit = limit_of(scope["method"], scope["path"])
+            with self._uploads.slot(limit):
+                if scope["method"] not in SAFE_METHODS:
+                    receive = await take_in(scope, receive, limit)
+                await self._app(scope, receive, send)
         except RefusedError as refusal:
-            await refused(refusal)(scope, receive, send_guarded)
-            return
+            await refused(refusal)(scope, receive, send)
         except NeedsToken:
-            await RedirectResponse("/enter", status_code=303)(scope, receive, send_guarded)
-            return
-        await self._app(scope, receive, send_guarded)
+            await RedirectResponse(f"{up}enter", status_code=303)(scope, receive, send)
 
-    def _check(self, scope: Scope) -> None:
+    def _visit(self, scope: Scope, prefix: str, up: str) -> Visit:
         headers = Headers(scope=scope)
-        if self._access is None:
-            check_host(headers.get("host", ""))
-        elif not scope["path"].startswith(OPEN_PATHS) and not self._access.admits(headers):
+        address = self._proxies.address(scope, headers)
+        visit = Visit(None, address, up, prefix, is_tls(scope, headers), self._audit)
+        is_open = is_open_path(scope["path"])
+        try:
+            visit = replace(visit, person=self._person(headers, address, is_open=is_open))
+        except ForbiddenError as error:
+            visit.note("refused", path=scope["path"], why=error.problem)
+            raise
+        if visit.person is None and not is_open:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 raise NeedsToken
             raise ForbiddenError(
                 "this server asks for a token", "Open /enter in the browser, or send it as a Bearer"
             )
         if scope["method"] not in SAFE_METHODS:
-            check_origin(headers, is_form=scope["path"] == "/enter")
+            check_origin(headers, is_form=scope["path"] in FORM_PATHS)
+        return visit
+
+    def _person(self, headers: Headers, address: str, *, is_open: bool) -> Person | None:
+        if self._access is None:
+            check_host(headers.get("host", ""))
+            return Person(None)
+        return None if is_open else self._access.who(headers, address)
 
 
 class NeedsToken(Exception):  # noqa: N818 - not an error: the browser is shown the way in
@@ -186,9 +169,10 @@ def check_host(host: str) -> None:
 def check_origin(headers: Headers, *, is_form: bool = False) -> None:
     """Refuse a change that a browser sends on behalf of a foreign page.
 
-    A browser gives itself away by `Origin`, `Sec-Fetch-Backend` or a cookie; it must then be on our
-    own page and, unless it sends the form of /enter, carry our header. Programs that are no
-    browsers carry none of the three and no user's rights.
+    A browser gives itself away by `Origin`, `Sec-Fetch-Site` or a cookie; it must then be on our
+    own page and, unless it sends one of the forms, carry our header. Behind a proxy that changes
+    the host's name, X-Forwarded-Host stands for it: a page cannot set that header either.
+    Programs that are no browsers carry none of the three and no user's rights.
 
     Raises
     ------
@@ -202,61 +186,54 @@ def check_origin(headers: Headers, *, is_form: bool = False) -> None:
     if is_foreign or (is_browser and not is_form and CSRF_HEADER not in headers):
         raise ForbiddenError(
             "this request does not come from a page of this server",
-            f"A program that sends cookies or an Origin must send the header {CSRF_HEADER}: 1 too",
+            f"A program that sends cookies or an Origin must send the header {CSRF_HEADER}: 1 too; "
+            "a proxy must pass the browser's Host on (nginx: proxy_set_header Host $http_host)",
         )
 
 
 def refused(refusal: RefusedError) -> Response:
     """Return a refusal as JSON."""
-    return JSONResponse(
+    answer = JSONResponse(
         {"error": refusal.problem, "advice": refusal.advice}, status_code=refusal.status
     )
+    if isinstance(refusal, TooManyAttemptsError):
+        answer.headers["retry-after"] = str(refusal.wait_seconds)
+    elif isinstance(refusal, BusyError):
+        answer.headers["retry-after"] = str(BUSY_SECONDS)
+    elif isinstance(refusal, TimeoutRefusedError | TooLargeError):
+        answer.headers["connection"] = "close"  # the rest of the body is not waited for
+    return answer
 
 
-async def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """Take in the body up to the limit, and return what hands it on.
+def up_from(path: str) -> str:
+    """Return the relative address of the first page, seen from a page.
 
-    It is counted as it comes: a length that a client states is not believed.
+    Relative, so that pages are right below whatever prefix a proxy serves them.
     """
-    stated = Headers(scope=scope).get("content-length", "0")
-    if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
-        raise _too_large()
-    chunks, n_bytes = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        chunks.append(message.get("body", b""))
-        n_bytes += len(chunks[-1])
-        if n_bytes > MAX_BODY_BYTES:
-            raise _too_large()
-        if not message.get("more_body", False):
-            break
-    body = b"".join(chunks)
-    handed = False
-
-    async def replay() -> Message:
-        nonlocal handed
-        if handed:
-            return await receive()
-        handed = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+    return "../" * (path.count("/") - 1) or "./"
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError(
-        f"the request is larger than {MAX_BODY_BYTES // 2**20} MB", "Send a smaller picture"
-    )
+def is_open_path(path: str) -> bool:
+    """Tell whether a path is shown to everybody: what is needed to sign in."""
+    return path in FORM_PATHS or path.startswith("/static/")
 
 
-def _cookie(headers: Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+def is_tls(scope: Scope, headers: Headers) -> bool:
+    """Tell whether the browser speaks TLS: its own word counts more than a proxy's."""
+    proto = headers.get("x-forwarded-proto", scope.get("scheme", "http"))
+    return proto == "https" and not headers.get("origin", "").startswith("http:")
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return send_guarded
 
 
 def _netloc(origin: str) -> str:
@@ -264,8 +241,3 @@ def _netloc(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-def _equal(secret: str, word: str) -> bool:
-    """Compare in a time that does not tell how much was right."""
-    return secrets.compare_digest(secret.encode(), word.encode())

@@ -17,6 +17,8 @@ from wsi_pipeline.web import vendor
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.drawn import drawn_item
+from wsi_pipeline.web.history import HASH
+from wsi_pipeline.web.lanes import Lanes
 from wsi_pipeline.web.layers import grid_facts, regions_at
 from wsi_pipeline.web.review import (
     Change,
@@ -26,6 +28,7 @@ from wsi_pipeline.web.review import (
     detected_item,
 )
 from wsi_pipeline.web.tiles import TILE_PX, DeepZoom, TileServer
+from wsi_pipeline.web.visits import Visit
 
 ImageSource = Literal["slide", "thumbnail", "none"]
 
@@ -37,14 +40,19 @@ class ReviewService:
     catalog: Catalog
     tiles: TileServer
     uploads: UploadClassifier
+    lanes: Lanes = field(default_factory=Lanes)
     _reviews: dict[str, ReviewStore] = field(default_factory=dict)
 
     def review(self, entry: CatalogEntry) -> ReviewStore:
         """Return the review of a slide; one object a slide, its lock is what keeps order."""
         return self._reviews.setdefault(entry.slide_id, ReviewStore(entry.folder))
 
-    def save_review(self, entry: CatalogEntry, update: ReviewUpdate) -> dict[str, Any]:
-        """Save changes to the review of a slide and return the new review."""
+    def save_review(
+        self, entry: CatalogEntry, update: ReviewUpdate, visit: Visit
+    ) -> dict[str, Any]:
+        """Save changes to the review of a slide, under the visitor's name, and return it."""
+        if visit.person is not None and visit.person.name is not None:
+            update = update.model_copy(update={"reviewer": visit.person.name})
 
         @cache
         def regions(threshold: float | None) -> dict[str, Any]:
@@ -55,7 +63,17 @@ class ReviewService:
                 return drawn_item(change.outline, self.catalog.map(entry))
             return detected_item(change, regions(change.threshold))
 
-        return self.review(entry).save(update, new_item)
+        review = self.review(entry).save(update, new_item)
+        last = review["history"][-1]
+        visit.note(
+            "save",
+            slide=entry.slide_id,
+            reviewer=last["reviewer"],
+            revision=last["revision"],
+            changes=len(last["changes"]),
+            sha256=last[HASH],
+        )
+        return review
 
     def archive(self) -> dict[str, Any]:
         """Return the run and a row a slide."""

@@ -12,10 +12,10 @@ Deep Zoom file format, Microsoft 2008, as OpenSeadragon and OpenSlide's deepzoom
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from io import BytesIO
 from typing import Final
 
@@ -23,13 +23,15 @@ import numpy as np
 from PIL import Image
 
 from wsi_pipeline.classifier import available_cores
-from wsi_pipeline.errors import ReadError, WsiPipelineError
+from wsi_pipeline.errors import ReadError
+from wsi_pipeline.files import read_below
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.results.slide_files import THUMBNAIL_NAME
-from wsi_pipeline.slides import Pyramid, ReadPlan, SlideReader, SlideSource, read_canvas
+from wsi_pipeline.slides import Pyramid, ReadPlan, SlideReader, read_canvas
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
-from wsi_pipeline.web.errors import NotFoundError
+from wsi_pipeline.web.errors import BusyError, NotFoundError
+from wsi_pipeline.web.open_slides import OpenSlides
 
 TILE_PX: Final = 256
 """A divisor of the pieces that the reader reads in, and the tile of most scanners: a tile of the
@@ -37,8 +39,15 @@ finest level is then one decoded tile of the file."""
 JPEG_QUALITY: Final = 88
 CACHE_BYTES: Final = 64 * 2**20
 """Some thousand tiles; with the other caches' limits it bounds the server's memory."""
-OPEN_SLIDES: Final = 8
-"""Each keeps up to 32 MB of decoded tiles of its own."""
+TILE_SECONDS: Final = 30.0
+"""How long a tile is waited for."""
+STORED_FORMATS: Final = ("JPEG", "PNG")
+MOST_PICTURE_BYTES: Final = 256 * 2**20
+MOST_PICTURE_PX: Final = 100_000_000
+PICTURE_ERRORS: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError),
+)
+"""What reading a picture raises where it is missing, damaged, too large or another's."""
 THUMBNAIL_CACHE_BYTES: Final = 32 * 2**20
 CHEAP_RATIO: Final = 2.5
 """Level px per zoom px up to which a tile is read from the slide. Beyond it, on levels coarser than
@@ -126,23 +135,17 @@ class TileServer:
         self._thumbnails: ByteBoundCache[tuple[str, ...], RgbArray] = ByteBoundCache(
             THUMBNAIL_CACHE_BYTES, lambda picture: picture.nbytes
         )
-        self._opening = threading.Lock()
+        self._slides = OpenSlides()
         # More readers than cores take the interpreter from each other; a queue serves in turn,
         # where a lock lets whoever comes just then go first.
         self._readers = ThreadPoolExecutor(available_cores(), "tiles")
-        # What falls out is not closed, a thread may read from it: it closes with its last user.
-        self._open = lru_cache(OPEN_SLIDES)(SlideSource.open)
 
     def reader(self, entry: CatalogEntry) -> SlideReader | None:
         """Return the open slide; None where its file is gone or cannot be opened any more."""
         source = self._catalog.source(entry)
         if source is None:
             return None
-        with self._opening:
-            try:
-                return self._open(source)
-            except WsiPipelineError:
-                return None
+        return self._slides.get(source)
 
     def tile(self, entry: CatalogEntry, level: int, col: int, row: int) -> bytes:
         """Return one tile as JPEG.
@@ -175,7 +178,9 @@ class TileServer:
         if thumbnail is not None:
             return jpeg(_cut_out(thumbnail, box_zoom, zoom.size_zoom(level)))
         try:
-            return self._readers.submit(_read, reader, plan, box_zoom).result()
+            return self._readers.submit(_read, reader, plan, box_zoom).result(TILE_SECONDS)
+        except TimeoutError:
+            raise BusyError("the slide's file takes long to be read", "Try again") from None
         except ReadError as error:
             raise NotFoundError(error.problem, error.advice) from error
 
@@ -222,11 +227,17 @@ def _scaled(entry: CatalogEntry, name: str, width_px: int) -> bytes:
         return jpeg(np.asarray(rgb))
 
 
-def _stored(entry: CatalogEntry, name: str) -> Image.Image:
+@contextmanager
+def _stored(entry: CatalogEntry, name: str) -> Iterator[Image.Image]:
+    """Open a picture of the results: of the two kinds that a run writes, through no link."""
     try:
-        return Image.open(entry.folder / name)
-    except OSError as error:
+        data = read_below(entry.folder / name, root=entry.out, most_bytes=MOST_PICTURE_BYTES)
+        with Image.open(BytesIO(data), formats=STORED_FORMATS) as picture:
+            if picture.width * picture.height > MOST_PICTURE_PX:
+                raise ValueError(f"{picture.width} x {picture.height} px")
+            yield picture
+    except PICTURE_ERRORS as error:
         raise NotFoundError(
-            f"slide {entry.slide_id} has no {name}",
+            f"slide {entry.slide_id} has no {name} that can be read",
             "It was not finished, or was run with --outputs map",
         ) from error

@@ -1,6 +1,6 @@
 /** The archive page: every slide of the run as a card. */
 
-import { askJson, byId, el, errorBox, figure, pictureUrl, sentence, slideUrl, wireTheme } from "./common.js";
+import { askJson, byId, el, errorBox, figure, pictureUrl, root, sentence, slideUrl, wireTheme } from "./common.js";
 
 const REFRESH_MS = 10_000;
 const STATES = ["done", "failed", "empty", "running", "queued"];
@@ -110,7 +110,7 @@ function more() {
 
 async function load() {
   try {
-    const archive = await askJson("/api/archive");
+    const archive = await askJson(`${root}api/archive`);
     const isNew = JSON.stringify(archive.slides) !== JSON.stringify(slides);
     slides = archive.slides;
     byId("title").textContent = archive.run.name;

@@ -1,7 +1,7 @@
 /** The patch page: a picture goes in, the model's answer is shown with what it rests on. */
 
 import { colorTable, drawRamp } from "./colormaps.js";
-import { ask, askJson, byId, el, errorBox, figure, sentence, wireTheme } from "./common.js";
+import { ask, askJson, byId, el, errorBox, figure, root, sentence, wireTheme } from "./common.js";
 
 const SHOWN_PX = 400; /* side of the explained patch on the screen */
 const FIELD_PX = 1040; /* longer side of a field's pictures; they are shown at half of it */
@@ -20,7 +20,7 @@ async function classify(file) {
   body.append("file", file);
   const um = byId("um").value;
   try {
-    const response = await ask(`/api/classify${um ? `?um_px=${encodeURIComponent(um)}` : ""}`, { method: "POST", body });
+    const response = await ask(`${root}api/classify${um ? `?um_px=${encodeURIComponent(um)}` : ""}`, { method: "POST", body });
     const answer = await response.json();
     byId("problem").replaceChildren();
     await show(answer, file);
@@ -168,7 +168,7 @@ function showModel() {
   const rows = Object.entries(lines).filter(([, value]) => value);
   byId("card").replaceChildren(el("tbody", {}, rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)))));
   byId("um").placeholder = String(model.spacing_um_px);
-  byId("curl").textContent = `curl -F file=@patch.png \\\n  "${location.origin}/api/classify?um_px=${model.spacing_um_px}"`;
+  byId("curl").textContent = `curl -F file=@patch.png \\\n  "${location.origin}${root}api/classify?um_px=${model.spacing_um_px}"`;
   byId("scalewords").textContent = `Left empty, the model's own ${model.spacing_um_px} µm per pixel is assumed: a patch is then ${model.patch_size_px} px wide.`;
 }
 
@@ -187,7 +187,7 @@ function wireDrop() {
 
 wireTheme();
 wireDrop();
-askJson("/api/model").then(
+askJson(`${root}api/model`).then(
   (card) => {
     model = card;
     showModel();

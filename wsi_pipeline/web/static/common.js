@@ -36,14 +36,16 @@ export async function askJson(path, options) {
   return (await ask(path, options)).json();
 }
 
-export const slideUrl = (id) => `/slides/${encodeURIComponent(id)}`;
-export const slideApi = (id) => `/api/slides/${encodeURIComponent(id)}`;
+/** Where the application begins: "/", or below it where a proxy serves it under a prefix. */
+export const root = new URL(document.documentElement.dataset.root ?? "/", location.href).pathname;
+export const slideUrl = (id) => `${root}slides/${encodeURIComponent(id)}`;
+export const slideApi = (id) => `${root}api/slides/${encodeURIComponent(id)}`;
 export const pictureUrl = (row, name, width) =>
   `${slideApi(row.slide_id)}/pictures/${name}?width=${width}&v=${row.fingerprint}`;
 
 /** The id of the slide that the page's address names. */
 export function slideIdOfPage() {
-  return decodeURIComponent(location.pathname.split("/")[2]);
+  return decodeURIComponent(location.pathname.slice(root.length).split("/")[1]);
 }
 
 /** Make an element: el("a", {href: "/"}, "text", child). Text is never taken for markup. */

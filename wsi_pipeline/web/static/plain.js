@@ -1,4 +1,3 @@
-import { byId, wireTheme } from "./common.js";
+import { wireTheme } from "./common.js";
 
 wireTheme();
-if (byId("wrong") && new URLSearchParams(location.search).has("wrong")) byId("wrong").hidden = false;
