@@ -7,14 +7,12 @@ page from the disk may load scripts but not fetch data. It shows fifty slides at
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline import NOTICE
+from wsi_pipeline.render.templates import page
 
 GALLERY_NAME: Final = "gallery"
 FIELDS: Final = (
@@ -42,8 +40,7 @@ DIGITS: Final = 5
 @cache
 def gallery_page() -> str:
     """Return the page."""
-    page = Path(__file__).with_name("gallery.html").read_text(encoding="utf-8")
-    return page.replace("{{notice}}", html.escape(NOTICE)).replace("{{fields}}", json.dumps(FIELDS))
+    return page("gallery", fields=FIELDS)
 
 
 def rows_script(number: int, rows: Iterable[dict[str, Any]]) -> str:
