@@ -36,6 +36,9 @@ class SlideSection(Section):
     """µm/px for slides that state none; a slide's own plausible value stands."""
     apply_icc: bool = False
     """Convert to sRGB by the scanner's ICC profile. The bundled model was trained without."""
+    white_balance: Literal["auto", "none"] = "auto"
+    """"auto": the light of a slide is brought to that of the training data by its own glass, where
+    the two differ and the model states the latter. "none": light is left as it is."""
     max_lost_share: Share = 0.1
     """A slide fails when a larger share of its patches cannot be read."""
 

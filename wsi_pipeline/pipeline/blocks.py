@@ -20,7 +20,7 @@ from wsi_pipeline.maps.grid import Block
 from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, within
 from wsi_pipeline.slides import ReadPlan, SlideReader, SlideSource, read_canvas
 from wsi_pipeline.stain import StainNormalizer
-from wsi_pipeline.tissue import QualityFlag, patch_flags
+from wsi_pipeline.tissue import QualityFlag, WhiteBalance, patch_flags
 
 PATCHES_AT_ONCE = 2048
 """Patches that are cut and classified together: bounds memory where patches overlap."""
@@ -39,6 +39,7 @@ class BlockTask:
     stride_px: int
     spacing_um_px: float
     model: ModelRequest
+    white_balance: WhiteBalance
     normalizer: StainNormalizer | None
     tta: bool
     store: BlockStore
@@ -86,6 +87,7 @@ def block_tasks(
             stride_px=plan.grid.stride_px,
             spacing_um_px=plan.grid.spacing_um_px,
             model=model,
+            white_balance=plan.white_balance,
             normalizer=normalizer,
             tta=tta,
             store=store,
@@ -114,8 +116,9 @@ def classify_block(task: BlockTask) -> BlockOutcome:
             n_lost, problem = n_lost + len(part.rows), problem or part.problem
         else:
             at = (part.rows, part.cols)
-            quality[at] |= patch_flags(part.pixels, task.spacing_um_px)
-            probability[at], spread[at] = _classify(task, part.pixels)
+            pixels = task.white_balance.apply(part.pixels)
+            quality[at] |= patch_flags(pixels, task.spacing_um_px)
+            probability[at], spread[at] = _classify(task, pixels)
         classify_seconds += time.perf_counter() - clock
         clock = time.perf_counter()
     layers: dict[str, FloatArray | NDArray[np.uint8]] = {

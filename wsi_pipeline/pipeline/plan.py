@@ -22,10 +22,12 @@ from wsi_pipeline.slides import (
     require_mpp,
 )
 from wsi_pipeline.tissue import (
+    Glass,
     MaskFrame,
     QualityFlag,
     TissueMask,
     TissueParameters,
+    WhiteBalance,
     area_fraction,
     mask_from_geojson,
     mask_from_png,
@@ -50,6 +52,8 @@ class SlidePlan:
     tissue_mask: TissueMask
     thumbnail: Thumbnail
     """What the mask was made from."""
+    white_balance: WhiteBalance
+    """What is done to the light of every patch before anything else."""
     tissue: FloatArray
     """float32, shape (rows, cols): tissue fraction of each cell."""
     keep: BoolMask
@@ -63,6 +67,11 @@ class SlidePlan:
     def n_patches(self) -> int:
         """Patches to classify."""
         return int(self.keep.sum())
+
+    @property
+    def glass_rgb(self) -> tuple[int, int, int]:
+        """Color of empty glass on balanced patches."""
+        return self.white_balance.color(self.tissue_mask.glass_rgb)
 
     def only(self, keep: BoolMask) -> SlidePlan:
         """Return the plan for some of its patches, blocks in the same places."""
@@ -112,11 +121,19 @@ def plan_slide(
         read_plan=read_plan,
         tissue_mask=mask,
         thumbnail=thumbnail,
+        white_balance=balance_of(mask.glass, config, card),
         tissue=tissue,
         keep=keep,
         blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
         block_side=side,
     )
+
+
+def balance_of(glass: Glass, config: Config, card: ModelCard) -> WhiteBalance:
+    """Return what is done to a slide's light, by its glass and that of the training data."""
+    if config.slide.white_balance == "none":
+        return WhiteBalance.switched_off(glass)
+    return WhiteBalance.to_reference(glass, card.glass_rgb)
 
 
 def find_tissue(

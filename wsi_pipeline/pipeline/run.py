@@ -76,7 +76,7 @@ class SlideJob:
     def map_sha256(self, card: ModelCard) -> str:
         """Return the sha256 of all that the numbers of the slide's map depend on."""
         key = [self.config.map_sha256(card.sha256), str(self.source.mpp_override)]
-        key += [str(card.temperature), str(card.context)]
+        key += [str(card.temperature), str(card.context), str(card.glass_rgb)]
         for path in (self.mask_path, self.config.stain.reference):
             if path is not None:
                 key.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
@@ -305,6 +305,7 @@ def assemble_map(
         "bounds_l0": [bounds.x, bounds.y, bounds.width, bounds.height],
         "model": {"name": card.name, "sha256": card.sha256, "mpp": card.spacing_um_px},
         "stain": normalizer.method if normalizer else "none",
+        "white_balance": plan.white_balance.to_dict(),
         "threshold": threshold_of(config, card),
         "context": raw is not None,
         "tta": config.inference.tta,

@@ -35,19 +35,20 @@ def fit_stain(
 ) -> tuple[StainNormalizer, StainHealth]:
     """Fit stain normalization once for the slide, on pooled tissue pixels.
 
-    Pixels are read at the model's µm/px from patches spread over the slide, since averaging mixes
-    the stains. Where no normalization is asked for, the thumbnail's pixels are looked at instead:
-    the record then says what the stain is like, at no cost.
+    Pixels are in balanced light, read at the model's µm/px from patches all over the slide:
+    averaging mixes the stains. Where no normalization is asked for, the thumbnail's pixels are
+    looked at instead: the record then says what the stain is like, at no cost.
     """
     if method == "none":
         places = np.flatnonzero(plan.tissue_mask.mask)
         pixels = plan.thumbnail.rgb.reshape(-1, 3)[places[:: len(places) // HEALTH_PIXELS + 1]]
+        pixels = plan.white_balance.apply(pixels)
     else:
         pixels = _sample(plan)
     if len(pixels) > STAIN_PIXELS:
         chosen = np.random.default_rng(0).choice(len(pixels), STAIN_PIXELS, replace=False)
         pixels = pixels[np.sort(chosen)]
-    return fit_with_fallback(pixels, method, reference, glass_rgb=plan.tissue_mask.glass_rgb)
+    return fit_with_fallback(pixels, method, reference, glass_rgb=plan.glass_rgb)
 
 
 def stain_reference(card: ModelCard, saved: Path | None = None) -> StainReference:
@@ -149,11 +150,11 @@ def _reference_pixels(
             rgb = reader.thumbnail(REFERENCE_SIDE_PX)
             return rgb.reshape(-1, 3), estimate_glass(rgb, reader.info.background_rgb)
     plan = plan_slide(source, config, card)
-    return _sample(plan), plan.tissue_mask.glass_rgb
+    return _sample(plan), plan.glass_rgb
 
 
 def _sample(plan: SlidePlan) -> RgbArray:
-    """Return the pixels of some kept patches, spread evenly, uint8 (N, 3)."""
+    """Return the balanced pixels of some kept patches, spread evenly, uint8 (N, 3)."""
     reader, side = plan.source.open_shared(), plan.grid.patch_px
     rows, cols = np.nonzero(plan.keep)
     places = np.unique(np.linspace(0, len(rows) - 1, min(STAIN_PATCHES, len(rows))).astype(int))
@@ -165,4 +166,4 @@ def _sample(plan: SlidePlan) -> RgbArray:
             parts.append(read_canvas(reader, plan.read_plan, box).reshape(-1, 3))
         except ReadError as error:
             logger.warning("left out of the stain fit: %s", error)
-    return np.concatenate(parts) if parts else np.empty((0, 3), np.uint8)
+    return plan.white_balance.apply(np.concatenate(parts)) if parts else np.empty((0, 3), np.uint8)

@@ -38,6 +38,7 @@ def facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
         "icc": info.icc,
         "warnings": list(info.warnings),
         "level_read": plan.read_plan.level,
+        "white_balance": plan.white_balance.to_dict(),
         "tissue_mask": {
             "method": mask.method,
             "um_px": mask.um_px[0],

@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchSamples:
-    """Patches spread evenly over the tissue, as scanned, at the model's µm/px."""
+    """Patches spread evenly over the tissue, at the model's µm/px."""
 
-    pixels: RgbArray
+    scanned: RgbArray
     """uint8, shape (n, side, side, 3)."""
+    pixels: RgbArray
+    """The same in balanced light, as a run would go on with them; the same object if unchanged."""
     corner_um: NDArray[np.float64]
     """float64, shape (n, 2): x, y of each patch from the corner of the scanned bounds, µm."""
     flags: NDArray[np.uint8]
@@ -61,10 +63,11 @@ def read_samples(plan: SlidePlan) -> PatchSamples:
         places.append((x * grid.spacing_um_px, y * grid.spacing_um_px))
         under_pen.append(strokes[rows[index], cols[index]])
     side = grid.patch_px
-    pixels = np.stack(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+    scanned = np.stack(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+    pixels = plan.white_balance.apply(scanned)
     corner_um = np.array(places, np.float64).reshape(-1, 2)
     flags = patch_flags(pixels, grid.spacing_um_px) | np.array(under_pen, np.uint8)
-    return PatchSamples(pixels, corner_um, flags, n_lost)
+    return PatchSamples(scanned, pixels, corner_um, flags, n_lost)
 
 
 def choose_shown(

@@ -28,7 +28,7 @@ from wsi_pipeline.slides import SlideReader, SlideSource
 from wsi_pipeline.stain import METHODS, StainHealth, StainNormalizer, StainReference
 from wsi_pipeline.stain.optical_density import BLANK_MEAN_OD, optical_density
 from wsi_pipeline.stain.separation import SeparationNormalizer
-from wsi_pipeline.tissue import MaskFrame, TissueMask, mask_to_geojson
+from wsi_pipeline.tissue import MaskFrame, mask_to_geojson
 
 if TYPE_CHECKING:  # matplotlib is loaded when there is something to draw
     from wsi_pipeline.render.preview import MethodRow, Place, PreviewPage
@@ -154,7 +154,7 @@ def full_page(
     fits = _fit_all(plan, reference) if len(samples) else {}
     health = fits[in_force][1] if fits else None
     look = fits["macenko"][1] if fits else None
-    shown = choose_shown(samples, plan.tissue_mask.glass_rgb, look.vectors if look else None)
+    shown = choose_shown(samples, plan.glass_rgb, look.vectors if look else None)
     return PreviewPage(
         title=plan.info.path.name,
         subtitle=words.subtitle(plan.info, card),
@@ -200,7 +200,8 @@ def _method_rows(
 ) -> tuple[MethodRow, ...]:
     from wsi_pipeline.render.preview import MethodRow
 
-    return tuple(
+    before = MethodRow("as scanned", tuple(samples.scanned[index] for index in shown))
+    rows = tuple(
         MethodRow(
             method,
             tuple(normalizer.transform(samples.pixels[index]) for index in shown),
@@ -210,6 +211,7 @@ def _method_rows(
         )
         for method, (normalizer, health) in fits.items()
     )
+    return rows if samples.pixels is samples.scanned or not rows else (before, *rows)
 
 
 def _stain_plot(
@@ -228,11 +230,11 @@ def _stain_plot(
             vectors.append(("slide, doubted", health.vectors))
     unique = dict(vectors)
     unique["reference"] = reference.macenko
-    return StainPlot(_stained_od(plan.tissue_mask, samples), tuple(unique.items()))
+    return StainPlot(_stained_od(plan.glass_rgb, samples), tuple(unique.items()))
 
 
-def _stained_od(mask: TissueMask, samples: PatchSamples) -> NDArray[np.float64]:
-    od = optical_density(samples.pixels[:, ::3, ::3].reshape(-1, 3), mask.glass_rgb)
+def _stained_od(glass_rgb: tuple[int, int, int], samples: PatchSamples) -> NDArray[np.float64]:
+    od = optical_density(samples.pixels[:, ::3, ::3].reshape(-1, 3), glass_rgb)
     stained: BoolMask = od.mean(axis=1) > 2 * BLANK_MEAN_OD
     return od[stained]
 

@@ -14,7 +14,7 @@ from wsi_pipeline.pipeline.plan import SlidePlan
 from wsi_pipeline.preview.samples import PatchSamples
 from wsi_pipeline.slides import SlideInfo, SlideReader
 from wsi_pipeline.stain import StainHealth, StainReference
-from wsi_pipeline.tissue import QualityFlag
+from wsi_pipeline.tissue import Glass, QualityFlag
 
 Table = tuple[str, tuple[tuple[str, str], ...]]
 """A heading, and names with values."""
@@ -136,7 +136,8 @@ def mask_table(plan: SlidePlan) -> Table:
         ("tissue", f"{mask.area_mm2:.1f} mm²  ({mask.tissue_share:.1%} of the area)"),
         ("found by", f"{mask.method} at {mask.um_px[0]:.3g} µm/px"),
         ("color density from", threshold),
-        ("glass", ", ".join(map(str, mask.glass_rgb))),
+        ("glass", _glass(mask.glass)),
+        ("light", plan.white_balance.words),
         ("pen  ·  black  ·  debris", _shares(mask.pen_share, mask.black_share, mask.debris_share)),
     )
     return ("Tissue mask", rows)
@@ -173,8 +174,13 @@ def method_notes(health: StainHealth) -> tuple[str, ...]:
     if health.used != health.requested:
         notes = (f"falls back to {health.used}", *health.reasons)
     if health.used == "none":
-        return tuple(notes) or ("as scanned",)
+        return tuple(notes) or ("colors as they are",)
     return (*notes, f"{_share(health.out_of_gamut_share)} of the stained pixels leave the gamut")
+
+
+def _glass(glass: Glass) -> str:
+    color = ", ".join(map(str, glass.rgb))
+    return f"{color}  ({_share(glass.share)} of the area)" if glass.is_seen else "none is seen"
 
 
 def _resolution(info: SlideInfo) -> str:

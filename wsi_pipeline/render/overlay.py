@@ -121,7 +121,7 @@ def subtitle(map_: ProbabilityMap, caption: Caption, threshold: float) -> str:
         mpp += f" x {map_.mpp.y:.4g}"
     return (
         f"{mpp} µm/px ({caption.mpp_source})  ·  model {caption.model}"
-        f"  ·  threshold {threshold:.3g}{_estimated_share(map_)}"
+        f"  ·  threshold {threshold:.3g}{_estimated_share(map_)}{_balance(map_)}"
     )
 
 
@@ -131,6 +131,14 @@ def _estimated_share(map_: ProbabilityMap) -> str:
         return ""
     share = map_.estimated.sum() / max(1, np.isfinite(map_.values).sum())
     return f"  ·  coarse to fine: {share:.0%} of the cells from neighbors"
+
+
+def _balance(map_: ProbabilityMap) -> str:
+    """Return from what glass the light was balanced, "" where it was not."""
+    balance = map_.attributes.get("white_balance") or {}
+    if not balance.get("applied"):
+        return ""
+    return f"  ·  light balanced from glass {', '.join(map(str, balance['glass_rgb']))}"
 
 
 def total_rows(totals: SlideTotals) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from wsi_pipeline.errors import ConfigError, TissueError
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
 from wsi_pipeline.tissue import morphology
 from wsi_pipeline.tissue.artifacts import Artifacts, find_black, find_pen, is_black, under_pen
-from wsi_pipeline.tissue.glass import estimate_glass, same_color
+from wsi_pipeline.tissue.glass import Glass, find_glass, same_color
 from wsi_pipeline.tissue.planes import in_planes, strips
 
 TARGET_UM_PX = 16.0
@@ -94,6 +94,8 @@ class TissueMask:
     """Color density from which a pixel is tissue by itself; NaN for a user's mask."""
     glass_rgb: tuple[int, int, int] = (255, 255, 255)
     """Color of empty glass that densities refer to."""
+    glass_share: float = 0.0
+    """Share of the scanned pixels that show it; 0 where it is assumed, not seen."""
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_ or self.mask.size == 0:
@@ -120,6 +122,11 @@ class TissueMask:
     def debris_share(self) -> float:
         """Grey things left out (dust, hair, bubbles, coverslip edges), share of the area."""
         return _share(self.artifacts.debris)
+
+    @property
+    def glass(self) -> Glass:
+        """The slide's empty glass, as far as it is seen."""
+        return Glass(self.glass_rgb, self.glass_share)
 
     @property
     def tissue_share(self) -> float:
@@ -191,9 +198,9 @@ def segment_tissue(
             f"a tissue mask cannot be made at {um_px[0]:g} x {um_px[1]:g} µm/px",
             f"Make the thumbnail at about {TARGET_UM_PX:g} µm/px, at most {COARSEST_UM_PX:g}",
         )
-    glass_rgb = estimate_glass(thumbnail, background_rgb)
+    glass = find_glass(thumbnail, background_rgb)
     thumbnail = in_planes(thumbnail)
-    od = _optical_density(thumbnail, glass_rgb, background_rgb)
+    od = _optical_density(thumbnail, glass.rgb, background_rgb)
     dark = is_black(thumbnail)
     black = find_black(dark, um_px)
     pen = find_pen(od, black, um_px)
@@ -211,7 +218,8 @@ def segment_tissue(
         "otsu",
         Artifacts(pen, black, debris),
         threshold=threshold,
-        glass_rgb=glass_rgb,
+        glass_rgb=glass.rgb,
+        glass_share=glass.share,
     )
 
 

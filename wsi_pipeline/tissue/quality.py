@@ -55,7 +55,7 @@ def patch_flags(patches: RgbArray, um_px: float) -> NDArray[np.uint8]:
     Parameters
     ----------
     patches : ndarray of uint8, shape (N, H, W, 3)
-        As scanned, before stain normalization.
+        In balanced light, before stain normalization.
     um_px : float
         Their resolution. Focus is judged from 4 to 16 µm/px, where its limits were measured.
 

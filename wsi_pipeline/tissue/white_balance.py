@@ -84,6 +84,14 @@ class WhiteBalance:
         levels = np.outer(self.gain, np.arange(256))
         return np.asarray(np.clip(np.rint(levels), 0, 255), dtype=np.uint8)
 
+    @property
+    def words(self) -> str:
+        """What is done, in one line."""
+        if not self.is_applied:
+            return f"as scanned: {self.reason}"
+        gain = ", ".join(f"{gain:.2f}" for gain in self.gain)
+        return f"balanced by {gain}" + (f" ({self.reason})" if self.reason else "")
+
     def apply(self, rgb: RgbArray) -> RgbArray:
         """Return balanced pixels, uint8 (..., 3); the same object where light is left as it is."""
         return apply_levels(self.table, rgb) if self.is_applied else rgb

@@ -158,6 +158,7 @@ def package(
     temperature = fit_temperature(validation.labels, raw)
     record = {
         **_interface(recipe),
+        "glass_rgb": list(division.reference.glass_rgb) if division.reference else None,
         "temperature": round(temperature, 4),
         **_judged(validation, sigmoid(logit(raw) / np.float32(temperature))),
         "training_data": _data_record(division.training),
