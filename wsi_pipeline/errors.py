@@ -5,6 +5,7 @@ WsiPipelineError
 ├── SlideError                  something about one slide
 │   ├── SlideOpenError          the file is missing, unreadable or not a slide
 │   ├── MissingResolutionError  no µm/px, or an absurd one
+│   ├── NotAssessableError      pixels that could not show a tumor: gray, nearly black
 │   └── ReadError               pixels that should be there cannot be read
 ├── TissueError                 the tissue mask cannot be made or used
 ├── StainError                  stain vectors cannot be estimated
@@ -64,6 +65,10 @@ class SlideOpenError(SlideError):
 
 class MissingResolutionError(SlideError):
     """The slide states no µm/px, or one that cannot be true."""
+
+
+class NotAssessableError(SlideError):
+    """The pixels could not show a tumor: gray, nearly black, bright on black."""
 
 
 class ReadError(SlideError):

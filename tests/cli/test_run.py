@@ -66,7 +66,7 @@ def test_some_failed_is_1_and_says_which_and_why(
     out = tmp_path / "out"
     assert run(slides, "-o", out, "--outputs", "map", "-j", "1") == 1
     printed = capsys.readouterr().out
-    assert "bad: FAILED in tissue" in printed
+    assert "bad: FAILED in open" in printed
     assert "2 done, 0 empty, 1 failed" in printed
     assert run(slides, "-o", out, "--outputs", "map") == 1, "it is still not done"
     printed = capsys.readouterr().out

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.stain.mixtures import H_AND_E, mix, unit
 from wsi_pipeline.config import Config, load_config
+from wsi_pipeline.errors import NotAssessableError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.run import run_slide
@@ -80,9 +81,9 @@ OUTCOMES: dict[str, tuple[RgbArray, str, str | None, str]] = {
     "H&E": (stained(H_AND_E), "done", "vahadane", ""),
     "blank": (plain(GLASS), "empty", None, ""),
     "white": (plain((255, 255, 255)), "empty", None, ""),
-    "black": (plain((0, 0, 0)), "empty", None, ""),
+    "black": (plain((0, 0, 0)), "failed", None, "nearly black"),
     "one pixel": (plain((190, 110, 175), 1), "empty", None, ""),
-    "grey": (grey(), "empty", None, ""),
+    "grey": (grey(), "failed", None, "without colors"),
     "one color": (plain((190, 110, 175)), "done", "none", "only one stain"),
     "50 x 50 of one color": (plain((190, 110, 175), 50), "done", "none", "only one stain"),
     "50 x 50": (mix(n=2500).reshape(50, 50, 3), "done", "vahadane", ""),
@@ -91,11 +92,11 @@ OUTCOMES: dict[str, tuple[RgbArray, str, str | None, str]] = {
     "immunohistochemistry": (stained(HEMATOXYLIN_AND_DAB), "done", "none", "no eosin is seen"),
     "Giemsa": (stained(AZURE_AND_EOSIN), "done", "none", "not of H&E colors"),
     "eosin alone": (stained((H_AND_E[1], (0.10, 0.88, 0.47))), "done", "none", "no hematoxylin"),
-    "fluorescence": (fluorescence(), MASK_DECIDES, "none", "fluorescence"),
-    "inverted": (inverted(), MASK_DECIDES, "none", "fluorescence"),
+    "fluorescence": (fluorescence(), "failed", None, "fluorescence"),
+    "inverted": (inverted(), "failed", None, "inverted"),
     "nearly unstained": (unstained(), "done", "none", "nearly unstained"),
 }
-"""Picture, state of the slide, method used (None without tissue), a warning of its record."""
+"""Picture, state of the slide, method used (None without tissue), a warning or the refusal."""
 
 
 def run(picture: RgbArray, folder: Path, **stain: str) -> tuple[dict[str, Any], ProbabilityMap]:
@@ -122,6 +123,10 @@ def run(picture: RgbArray, folder: Path, **stain: str) -> tuple[dict[str, Any], 
 def test_a_slide_ends_in_a_stated_outcome(
     tmp_path: Path, picture: RgbArray, state: str, used: str | None, warning: str
 ) -> None:
+    if state == "failed":
+        with pytest.raises(NotAssessableError, match=warning):
+            run(picture, tmp_path, method="vahadane")
+        return
     status, map_ = run(picture, tmp_path, method="vahadane")
     assert status["state"] in state
     if status["state"] == "empty":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
+from wsi_pipeline.errors import NotAssessableError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp
 from wsi_pipeline.maps.grid import Block, TileGrid
 from wsi_pipeline.slides import (
@@ -32,6 +33,7 @@ from wsi_pipeline.tissue import (
     mask_from_geojson,
     mask_from_png,
     segment_tissue,
+    why_not_assessable,
 )
 from wsi_pipeline.tissue.quality import MIN_PEN_SHARE
 
@@ -87,7 +89,8 @@ def plan_slide(
     Raises
     ------
     SlideError
-        Where the slide cannot be opened, has no usable µm/px, or is coarser than the model needs.
+        Where the slide cannot be opened, has no usable µm/px, is coarser than the model needs, or
+        could not show a tumor.
     ConfigError
         Where the stride does not fit the model's patch.
     """
@@ -103,6 +106,7 @@ def plan_slide(
     )
     read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
     thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
+    require_assessable(thumbnail, reader.info)
     mask = find_tissue(thumbnail, config, reader.info.background_rgb)
     if mask_path is not None:
         mask = user_mask(mask_path, mask, mpp)
@@ -134,6 +138,23 @@ def balance_of(glass: Glass, config: Config, card: ModelCard) -> WhiteBalance:
     if config.slide.white_balance == "none":
         return WhiteBalance.switched_off(glass)
     return WhiteBalance.to_reference(glass, card.glass_rgb)
+
+
+def require_assessable(thumbnail: Thumbnail, info: SlideInfo) -> None:
+    """Refuse a slide whose pixels could not show a tumor: "none found" would be no finding.
+
+    Raises
+    ------
+    NotAssessableError
+        Where it is gray, nearly black, or bright on a black ground.
+    """
+    why = why_not_assessable(thumbnail.rgb, info.background_rgb)
+    if why:
+        raise NotAssessableError(
+            f"{info.path.name} is not assessable: its picture is {why}",
+            "The classifier needs stained tissue in bright field, in 8 bits and color: export the "
+            "slide so",
+        )
 
 
 def find_tissue(

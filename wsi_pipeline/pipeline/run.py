@@ -48,7 +48,7 @@ from wsi_pipeline.results.slide_files import (
     write_status,
     write_thumbnail,
 )
-from wsi_pipeline.slides import SlideSource, Thumbnail, read_thumbnail
+from wsi_pipeline.slides import SlideSource, Thumbnail, read_thumbnail, require_mpp
 from wsi_pipeline.stain import StainNormalizer
 from wsi_pipeline.tissue import QualityFlag
 
@@ -172,8 +172,10 @@ def do_slide(
         # The model loads while the tissue is found: on a small slide that is half of the time.
         loading = background.submit(request.load)
         background.submit(load_libraries, config)
-        with clock("tissue"):
+        with clock("open"):
             stamp = job.source.stamp
+            require_mpp(job.source.open_shared().info)
+        with clock("tissue"):
             plan = plan_slide(job.source, config, card, job.mask_path)
         with clock("stain"):
             normalizer, stain_record = normalizer_of(plan, config, card)
@@ -299,6 +301,7 @@ def assemble_map(
             "quickhash": info.quickhash,
         },
         "mpp_source": info.mpp_source,
+        "unread": list(info.unread),
         "patch_px": grid.patch_px,
         "stride_px": grid.stride_px,
         "coarse_step": config.tiling.coarse_step or 1,

@@ -32,6 +32,8 @@ class Caption:
     date: str
     software: str
     """Name and version of this program."""
+    unread: tuple[str, ...] = ()
+    """What the file holds beside what was read."""
 
     @classmethod
     def of(cls, map_: ProbabilityMap, *, date: str, software: str) -> Caption:
@@ -44,6 +46,7 @@ class Caption:
             model=f"{model.get('name', 'unknown')} ({str(model.get('sha256', ''))[:8]})",
             date=date,
             software=software,
+            unread=tuple(map(str, attributes.get("unread", ()))),
         )
 
 
@@ -106,6 +109,8 @@ def draw_overlay(
     draw_regions(page.axes(layout.image), map_, regions, layout.image)
     page.header(caption.slide, subtitle(map_, caption, regions.threshold))
     page.scale_bar(map_)
+    if caption.unread:
+        page.caution("; ".join(caption.unread))
     page.footer(f"{caption.software}  ·  {caption.date}")
     ground = _mean_tissue_rgb(thumbnail, map_)
     bottom = _draw_color_bar(page, blend, ground, regions.threshold)

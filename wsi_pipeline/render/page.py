@@ -39,6 +39,7 @@ _PANEL: Final = 268
 _MIN_IMAGE: Final = Size(520, 560)
 """Room kept for words where the slide's picture is smaller, px."""
 _TITLE_CHAR_PX: Final = 13
+_CAUTION_CHAR_PX: Final = 6.2
 _WIDEST_CHAR_PX: Final = 26
 """Of any letter at the sizes used here; half of the room that words are drawn in."""
 _TALLEST_PX: Final = 40
@@ -150,6 +151,12 @@ class Page:
         y = self.layout.figure.height - 18
         self.text(MARGIN, y, NOTICE, fontweight="bold", color=WARNING)
         self.text(self.layout.right, y, right, color=FAINT, ha="right")
+
+    def caution(self, words: str) -> None:
+        """Write above the notice what a reader must not overlook."""
+        room = int((self.layout.figure.width - 2 * MARGIN) // _CAUTION_CHAR_PX)
+        y = self.layout.figure.height - 36
+        self.text(MARGIN, y, _shortened(words, room), 8.5, color=WARNING)
 
     def scale_bar(self, map_: ProbabilityMap) -> None:
         """Draw a bar of a round length below the slide's picture."""

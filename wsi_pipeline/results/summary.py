@@ -42,6 +42,7 @@ COLUMNS: Final = (
     "mpp_y",
     "mpp_source",
     "seconds",
+    "notes",
     "stage",
     "error",
     "advice",
@@ -161,6 +162,7 @@ def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
         "regions": totals.get("n_regions"),
         "mpp_x": mpp[0],
         "mpp_y": mpp[1],
+        "notes": "; ".join(map(str, status.get("warnings") or ())) or None,
         "seconds": round(sum(seconds.values()), 3) if seconds else None,
     }
     if row["state"] == "empty":

@@ -8,6 +8,7 @@ from wsi_pipeline.tissue.annotation import (
 )
 from wsi_pipeline.tissue.area import area_fraction
 from wsi_pipeline.tissue.artifacts import Artifacts
+from wsi_pipeline.tissue.assessable import why_not_assessable
 from wsi_pipeline.tissue.glass import Glass, estimate_glass, find_glass
 from wsi_pipeline.tissue.mask import TissueMask, TissueParameters, segment_tissue
 from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
@@ -29,4 +30,5 @@ __all__ = [
     "mask_to_geojson",
     "patch_flags",
     "segment_tissue",
+    "why_not_assessable",
 ]

@@ -1,0 +1,79 @@
+"""Whether a picture can show a tumor at all: a verdict on one that cannot would be worthless.
+
+The classifier knows stained tissue in transmitted light. In a gray picture, in one that is nearly
+black, or in bright spots on a black ground it finds nothing, which is no finding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.geometry import RgbArray
+
+DARKEST_SLIDE: Final = 64
+"""Glass at 12 bits kept in 16 shows as 15 of 255, at 14 bits as 63; of a dark scan as 182."""
+BLACK: Final = 40
+"""Largest channel of a black pixel. The darkest tissue of a dark scan has 110 on average."""
+BLACK_SHARE: Final = 0.5
+LIGHT: Final = 100
+"""Smallest channel of glass, lumens and fat, however dim the lamp."""
+LIGHT_SHARE: Final = 0.01
+GRAY_CHROMA: Final = 2
+"""Spread of the channels that rounding and JPEG leave on a picture without color."""
+GRAY_SHARE: Final = 0.999
+CONTRAST: Final = 25
+"""Range of the gray values from which a picture shows something; blank glass has less."""
+_ENOUGH_PX: Final = 1_000_000
+
+
+def why_not_assessable(rgb: RgbArray, background_rgb: tuple[int, int, int] | None = None) -> str:
+    """Say why no verdict can rest on a picture.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+        A slide's thumbnail, or a field of it.
+    background_rgb : tuple of int or None
+        The color of what was not scanned; it is left out.
+
+    Returns
+    -------
+    str
+        What the picture is, "" where nothing speaks against it.
+    """
+    every = max(1, math.isqrt(rgb.size // 3 // _ENOUGH_PX))
+    pixels = rgb[::every, ::every].reshape(-1, 3)
+    if background_rgb is not None:
+        pixels = pixels[(pixels != np.array(background_rgb, np.uint8)).any(axis=1)]
+    if not len(pixels):
+        return ""
+    largest, smallest = pixels.max(axis=1), pixels.min(axis=1)
+    return _why_dark(largest, smallest) or _why_gray(largest, smallest)
+
+
+def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
+    brightest = int(np.percentile(largest, 99.5))
+    if brightest <= DARKEST_SLIDE:
+        return (
+            f"nearly black: 99.5 % of its pixels are at or below {brightest} of 255, as of 12 bits "
+            "kept in 16"
+        )
+    black, light = float((largest < BLACK).mean()), float((smallest >= LIGHT).mean())
+    if black >= BLACK_SHARE and light < LIGHT_SHARE:
+        return (
+            f"bright on a black ground ({black:.0%} of it is black), as of fluorescence or an "
+            "inverted picture"
+        )
+    return ""
+
+
+def _why_gray(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
+    gray = float((largest - smallest <= GRAY_CHROMA).mean())
+    low, high = np.percentile(largest, (0.1, 99.9))
+    if gray >= GRAY_SHARE and high - low >= CONTRAST:
+        return f"without colors: in {gray:.1%} of its pixels red, green and blue are equal"
+    return ""
