@@ -24,7 +24,7 @@ from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.execution.executor import SendProgress
 
 STAGES = {
-    "open": "plan_slide",
+    "open": "require_mpp",
     "stain": "normalizer_of",
     "classify": "classify",
     "map": "assemble_map",

@@ -43,7 +43,7 @@ EXPECTED = {
     "no tissue": ("empty", "", "preview"),
     "one pixel": ("empty", "", "preview"),
 }
-STAGES = {"open": "tissue", "changing in classify": "map"}
+STAGES = {"changing in classify": "map"}
 """The stage's name in the record where it is another."""
 
 

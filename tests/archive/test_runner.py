@@ -31,7 +31,7 @@ def test_one_bad_slide_is_recorded_and_the_rest_is_done(archive: Archive, diary:
     assert archive.run(diary) == RunOutcome(done=2, empty=0, failed=1, skipped=0)
     assert diary.finished == {"a": "done", "b": "failed", "c": "done"}
     status = archive.status("b")
-    assert status["stage"] == "tissue"
+    assert status["stage"] == "open"
     assert "b.tif" in status["error"]
     assert status["advice"]
     assert archive.record()["state"] == "failed"

@@ -18,9 +18,12 @@ DARKEST_SLIDE: Final = 64
 """Glass at 12 bits kept in 16 shows as 15 of 255, at 14 bits as 63; of a dark scan as 182."""
 BLACK: Final = 40
 """Largest channel of a black pixel. The darkest tissue of a dark scan has 110 on average."""
-BLACK_SHARE: Final = 0.5
-LIGHT: Final = 100
-"""Smallest channel of glass, lumens and fat, however dim the lamp."""
+BLACK_SHARE: Final = 0.05
+"""Scanners that fill with black what they left out show glass beside it; nothing else does."""
+LIGHT: Final = 150
+"""Smallest channel of glass, lumens and fat, however dim the lamp (182 in the darkest scans)."""
+WIDEST_TINT: Final = 60
+"""Spread of its channels; that of glass in frozen sections is half of it."""
 LIGHT_SHARE: Final = 0.01
 GRAY_CHROMA: Final = 2
 """Spread of the channels that rounding and JPEG leave on a picture without color."""
@@ -62,13 +65,17 @@ def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
             f"nearly black: 99.5 % of its pixels are at or below {brightest} of 255, as of 12 bits "
             "kept in 16"
         )
-    black, light = float((largest < BLACK).mean()), float((smallest >= LIGHT).mean())
+    black, light = float((largest < BLACK).mean()), _share_of_light(largest, smallest)
     if black >= BLACK_SHARE and light < LIGHT_SHARE:
         return (
             f"bright on a black ground ({black:.0%} of it is black), as of fluorescence or an "
             "inverted picture"
         )
     return ""
+
+
+def _share_of_light(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> float:
+    return float(((smallest >= LIGHT) & (largest - smallest <= WIDEST_TINT)).mean())
 
 
 def _why_gray(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
