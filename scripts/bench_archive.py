@@ -27,7 +27,6 @@ import psutil  # type: ignore[import-untyped]
 from wsi_pipeline.archive import SlideEntry, find_slides, make_jobs, run_slides
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
 from wsi_pipeline.archive.states import put_in_queue, state_of
-from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.execution.backend import ClusterExecutor
 from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
@@ -36,7 +35,8 @@ from wsi_pipeline.execution.processes import ProcessExecutor
 from wsi_pipeline.geometry import Box
 from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob, resolve_run
+from wsi_pipeline.results.status import AnyStatus, Failed, Queued
 from wsi_pipeline.results.summary import Summary
 from wsi_pipeline.slides import read_canvas, tiff_tiles
 
@@ -70,9 +70,9 @@ class Stopwatch:
 
     def patches_done(self, job: SlideJob, done: int, n_patches: int) -> None: ...
 
-    def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:  # noqa: ARG002
+    def slide_finished(self, job: SlideJob, status: AnyStatus | None, *, skipped: bool) -> None:  # noqa: ARG002
         self.last = time.perf_counter()
-        self.failed += status["state"] == "failed"
+        self.failed += isinstance(status, Failed)
 
     def waiting_for(self, job: SlideJob, owner: str) -> None: ...
 
@@ -98,17 +98,15 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
     Both run in one thread and in turns, since the speed of a shared machine wanders.
     """
     config = config_of(options, 1, outputs="map")
-    card = find_model(config.model)
+    run = resolve_run(config, folder / "floor").placed(1, on_gpu_workers=False)
     floor = whole = 0.0
     for entry in entries:
-        (job,) = make_jobs([entry], folder / "floor", config)
-        plan = plan_slide(job.source, config, card)
-        floor += bare_seconds(plan, card)
-        shutil.rmtree(job.folder, ignore_errors=True)
+        (job,) = make_jobs([entry], config)
+        plan = plan_slide(job.source, config, run.card)
+        floor += bare_seconds(plan, run)
+        shutil.rmtree(run.folder(job), ignore_errors=True)
         start = time.perf_counter()
-        do_task(
-            ThreadBlockExecutor(1), SlideTask(job, card, "bench", False, None), discard_progress
-        )
+        do_task(ThreadBlockExecutor(1), SlideTask(job, run, False, None), discard_progress)
         whole += time.perf_counter() - start
     print(
         f"  floor (decode + bare classification) {floor / len(entries):.3f} s a slide, "
@@ -118,7 +116,7 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
 
 def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
     """Read from a drive that lets every tile wait: what processes and a local cache save."""
-    card, latency_ms = find_model(config_of(options, 1).model), 1e3 * READ_LATENCY_SECONDS
+    latency_ms = 1e3 * READ_LATENCY_SECONDS
     for factor, cache in (
         (1, None),
         (2, None),
@@ -128,8 +126,9 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
     ):
         workers = factor * options.workers
         config = config_of(options, 1, local_cache=cache and str(cache))
-        jobs = make_jobs(entries, folder / f"slow_{workers}_{bool(cache)}", config)
-        tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
+        run = resolve_run(config, folder / f"slow_{workers}_{bool(cache)}")
+        run = run.placed(1, on_gpu_workers=False)
+        tasks = [SlideTask(job, run, False, 600.0) for job in make_jobs(entries, config)]
         begun: list[float] = []
         ProcessExecutor(workers).run(
             do_slowly,
@@ -198,24 +197,27 @@ def shortest_seconds(latencies: Sequence[float], n_workers: int) -> float:
 def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
     """Time what a queued slide costs beside its work: its state, its task, its row."""
     config = config_of(options, 2)
-    card = find_model(config.model)
+    run = resolve_run(config, folder / "queue").placed(1, on_gpu_workers=False)
     many = [SlideEntry(f"{n:05d}", entries[n % len(entries)].path) for n in range(QUEUED_SLIDES)]
-    jobs = make_jobs(many, folder / "queue", config)
+    jobs = make_jobs(many, config)
     (folder / "queue" / "slides").mkdir(parents=True)
     start = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda job: state_of(job, card), jobs))
-        list(pool.map(put_in_queue, jobs))
+        list(pool.map(lambda job: state_of(job, run), jobs))
+        list(pool.map(lambda job: put_in_queue(job, run), jobs))
     queued = time.perf_counter()
     summary = Summary(folder / "queue")
-    tasks = [SlideTask(job, card, "bench", False, 600.0) for job in jobs]
+    tasks = [SlideTask(job, run, False, 600.0) for job in jobs]
     ProcessExecutor(2).run(nothing, tasks[:2], discard_progress, discard_progress)
-    farmed = time.perf_counter()
+    started = time.perf_counter()
     ProcessExecutor(2).run(
-        nothing, tasks, lambda task, _: summary.update(task.job.slide_id, {}), discard_progress
+        nothing,
+        tasks,
+        lambda task, _: summary.update(task.job.slide_id, Queued()),
+        discard_progress,
     )
     done = time.perf_counter()
-    for what, seconds in (("state and queue", queued - start), ("task and row", done - farmed)):
+    for what, seconds in (("state and queue", queued - start), ("task and row", done - started)):
         print(f"  {what}: {1e3 * seconds / QUEUED_SLIDES:.2f} ms a slide of {QUEUED_SLIDES}")
 
 
@@ -226,10 +228,11 @@ def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Name
     the first two rounds fill caches and the allocator's arenas and are left out.
     """
     config = config_of(options, 1)
-    card, used = find_model(config.model), []
+    run = resolve_run(config, folder / "memory").placed(1, on_gpu_workers=False)
+    used: list[float] = []
     for number in range(options.memory_slides):
-        (job,) = make_jobs([entries[number % len(entries)]], folder / "memory", config)
-        do_task(ThreadBlockExecutor(1), SlideTask(job, card, "bench", True, None), discard_progress)
+        (job,) = make_jobs([entries[number % len(entries)]], config)
+        do_task(ThreadBlockExecutor(1), SlideTask(job, run, True, None), discard_progress)
         used.append(psutil.Process().memory_info().rss / 1e6)
     n_rounds = len(used) // len(entries)
     means = np.reshape(used[: n_rounds * len(entries)], (n_rounds, -1)).mean(1)
@@ -241,9 +244,9 @@ def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Name
     print(line)
 
 
-def bare_seconds(plan: SlidePlan, card: ModelCard) -> float:
+def bare_seconds(plan: SlidePlan, run: ResolvedRun) -> float:
     """Time reading and classifying the patches of a plan."""
-    classifier = ModelRequest(card.folder, n_threads=1).load()
+    classifier = run.model.load()
     side, stride = plan.grid.patch_px, plan.grid.stride_px
     with plan.source.open() as reader:
         start = time.perf_counter()
@@ -265,7 +268,7 @@ def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> fl
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     watch = Stopwatch()
-    run_slides(make_jobs(entries, out, config), out, config, watch)
+    run_slides(make_jobs(entries, config), resolve_run(config, out), watch)
     if watch.failed:
         sys.exit(f"{watch.failed} slides failed: see {out}")
     return watch.last - watch.first

@@ -85,6 +85,8 @@ class InferenceSection(Section):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     batch_size: Annotated[int, Field(gt=0)] | None = None
     """Patches a call on Keras; default 1024 on a GPU, 64 on the CPU."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of the engine in each process; default: the cores over the processes."""
     tta: bool = False
     """Average eight flips and turns; adds the array `uncertainty`, costs eight times as much."""
     context: bool = True

@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from wsi_pipeline.errors import StorageError
 
 PART_SUFFIX = ".part"
@@ -314,3 +316,19 @@ def _regular(path: Path, descriptor: int, flags: int) -> int:
 
 def _is_link(path: Path) -> OSError:
     return OSError(errno.ELOOP, "a link stands in the way", str(path))
+
+
+def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
+    """Write a value as JSON in one step, NaN and infinity as null, see `write_atomic`."""
+    write_atomic(path, json_bytes(finite(value)), flush=flush)
+
+
+def finite(value: Any) -> Any:
+    """Return the value with NaN as None: JSON knows no NaN, and no data is not zero."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

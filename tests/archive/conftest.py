@@ -13,7 +13,8 @@ from tests.conftest import PhantomFactory
 from wsi_pipeline.archive import RunOutcome, find_slides, make_jobs, run_slides
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
+from wsi_pipeline.results.status import AnyStatus
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
 
@@ -40,8 +41,8 @@ class Diary:
         if self.on_progress:
             self.on_progress(job, done, n_patches)
 
-    def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
-        self.finished[job.slide_id] = str(status.get("state"))
+    def slide_finished(self, job: SlideJob, status: AnyStatus | None, *, skipped: bool) -> None:
+        self.finished[job.slide_id] = status.state if status else "unknown"
         if skipped:
             self.skipped.append(job.slide_id)
 
@@ -71,12 +72,14 @@ class Archive:
         return load_config(None, standard | changes)
 
     def jobs(self, config: Config) -> list[SlideJob]:
-        return make_jobs(find_slides([self.slides]), self.out, config)
+        return make_jobs(find_slides([self.slides]), config)
 
     def run(self, diary: Diary | None = None, **changes: Any) -> RunOutcome:
         options = {k: changes.pop(k) for k in ("overwrite", "retry_failed") if k in changes}
         config = self.config(**changes)
-        return run_slides(self.jobs(config), self.out, config, diary or Diary(), **options)
+        return run_slides(
+            self.jobs(config), resolve_run(config, self.out), diary or Diary(), **options
+        )
 
     def status(self, slide_id: str) -> dict[str, Any]:
         return dict(json.loads((self.out / "slides" / slide_id / "status.json").read_text()))

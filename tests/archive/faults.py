@@ -84,7 +84,7 @@ def _is_killed(*_: Any) -> None:
 def _is_killed_once(
     task: SlideTask, working: Callable[..., Any], a: tuple[Any, ...], k: dict[str, Any]
 ) -> Any:
-    marker = task.job.folder.parent.parent / "was killed"
+    marker = task.run.out / "was killed"
     if not marker.exists():
         marker.touch()
         _is_killed()

@@ -94,7 +94,6 @@ def test_whatever_a_slide_does_is_recorded_and_the_rest_is_done(
         jobs[0],
         slide_id="folder",
         source=dataclasses.replace(jobs[0].source, path=faulty.slides),
-        folder=jobs[0].folder.with_name("folder"),
     )
     faulty.jobs = lambda _: [*jobs, folder]  # type: ignore[method-assign,assignment]
     outcome = faulty.run(diary, **in_processes)

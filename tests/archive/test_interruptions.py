@@ -16,9 +16,9 @@ import pytest
 from tests.archive import faults
 from tests.archive.conftest import MODEL, Archive, Diary
 from wsi_pipeline.archive.record import RunRecord
-from wsi_pipeline.classifier import find_model
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
+from wsi_pipeline.results.status import Done, Failed
 
 SMALL_BLOCKS: dict[str, Any] = {"execution": {"block_px": 256}}
 
@@ -165,10 +165,10 @@ OTHER_RUN = """
 import sys, time
 from pathlib import Path
 from wsi_pipeline.execution.locks import slide_lock
-from wsi_pipeline.results.slide_files import write_status
+from wsi_pipeline.results.status import Running, write_status
 folder = Path(sys.argv[1])
 with slide_lock(folder):
-    write_status(folder, {"state": "running", "stage": "classify"})
+    write_status(folder, Running(stage="classify"))
     print("running", flush=True)
     time.sleep(600)
 """
@@ -207,18 +207,15 @@ def test_a_stale_lock_file_holds_nobody_up(archive: Archive, diary: Diary) -> No
 
 
 def test_runs_that_share_a_folder_each_keep_their_record(archive: Archive) -> None:
-    config = archive.config()
     archive.out.mkdir()
-    first, second = (
-        RunRecord.start(archive.out, config, find_model(config.model), [archive.slides / name])
-        for name in ("a.tif", "b.tif")
-    )
-    first.finish("failed", {"a": {"state": "failed"}}, {})
+    run = resolve_run(archive.config(), archive.out)
+    first, second = (RunRecord.start(run, [archive.slides / name]) for name in ("a.tif", "b.tif"))
+    first.finish("failed", {"a": Failed()}, {})
     assert archive.record()["run_id"] == second.run_id, "run.json is of the run that began last"
-    second.finish("done", {"b": {"state": "done"}}, {})
+    second.finish("done", {"b": Done()}, {})
     records = {
         path.stem: json.loads(path.read_text()) for path in (archive.out / "runs").glob("*.json")
     }
     assert archive.record() == records[second.run_id]
-    assert records[first.run_id]["outcomes"] == {"a": {"state": "failed"}}
+    assert records[first.run_id]["outcomes"]["a"]["state"] == "failed"
     assert records[first.run_id]["state"] == "failed"

@@ -10,7 +10,7 @@ import pytest
 from tests.archive.conftest import Archive, Diary
 from wsi_pipeline.archive import local_copy as module
 from wsi_pipeline.archive.local_copy import local_copy
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import SlideJob
 
 
 @pytest.fixture

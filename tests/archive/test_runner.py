@@ -17,7 +17,7 @@ from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.errors import ConfigError, ModelError, StorageError
 from wsi_pipeline.execution.locks import slide_lock
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import SlideJob
 
 
 def summary_of(archive: Archive) -> dict[str, dict[str, str]]:
@@ -299,9 +299,9 @@ def test_a_disk_that_fails_ends_the_run_and_loses_nothing(
 def test_a_mask_that_is_not_there_is_refused(archive: Archive, tmp_path: Path) -> None:
     entries = [SlideEntry("a", archive.slides / "a.tif")]
     with pytest.raises(ConfigError, match=r"no .*masks\.geojson"):
-        make_jobs(entries, archive.out, archive.config(), tmp_path / "masks.geojson")
+        make_jobs(entries, archive.config(), tmp_path / "masks.geojson")
     with pytest.raises(ConfigError, match="holds no mask of these slides"):
-        make_jobs(entries, archive.out, archive.config(), tmp_path)
+        make_jobs(entries, archive.config(), tmp_path)
 
 
 def test_a_mask_that_vanishes_fails_its_slide_alone(archive: Archive, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_mask_that_vanishes_fails_its_slide_alone(archive: Archive, tmp_path: 
     (masks / "a.geojson").write_text("not GeoJSON")
     config = archive.config()
     entries = [SlideEntry(name, archive.slides / f"{name}.tif") for name in "ab"]
-    jobs = make_jobs(entries, archive.out, config, masks)
+    jobs = make_jobs(entries, config, masks)
     (masks / "a.geojson").unlink()
     archive.jobs = lambda _: jobs  # type: ignore[method-assign,assignment]
     outcome = archive.run()

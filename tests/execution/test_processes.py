@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.archive.faults import work_of_test
-from wsi_pipeline.execution.executor import Executor, Lost, SerialExecutor
+from wsi_pipeline.execution.executor import Executor, LossCause, Lost, SerialExecutor
 from wsi_pipeline.execution.processes import ProcessExecutor
 
 
@@ -35,7 +35,7 @@ def test_every_task_is_done_once_in_several_processes_and_a_crash_costs_one() ->
     results, messages = results_of(ProcessExecutor(2), tasks)
     assert sorted(messages) == sorted(tasks)
     assert set(results) == set(tasks)
-    assert results["crash"] == Lost("killed by SIGSEGV")
+    assert results["crash"] == Lost(LossCause.CRASHED, "killed by SIGSEGV")
     pids = {str(result).split()[-1] for task, result in results.items() if task != "crash"}
     assert str(os.getpid()) not in pids
     assert len(pids) <= 3, "two, and one in the place of the one that crashed"
@@ -54,7 +54,7 @@ def test_the_serial_executor_does_the_same_in_this_process() -> None:
 
 def test_a_process_that_gives_no_sign_of_life_is_ended() -> None:
     results, _ = results_of(ProcessExecutor(1, silence_seconds=1.0), ["wait60", "a"])
-    assert results["wait60"] == Lost("gave no sign of life for 1 s")
+    assert results["wait60"] == Lost(LossCause.SILENT, "gave no sign of life for 1 s")
     assert str(results["a"]).startswith("a by ")
 
 

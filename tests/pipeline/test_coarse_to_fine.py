@@ -16,6 +16,7 @@ from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Box
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.run import run_slide
+from wsi_pipeline.results.status import Done
 
 COARSE: dict[str, Any] = {"coarse_step": 2, "refine_above": 0.2}
 
@@ -39,7 +40,8 @@ def test_the_hot_square_is_as_in_the_full_map_and_the_rest_is_marked(
     np.testing.assert_array_equal(coarse.values[seen], full.values[seen])
     assert seen[full.values >= 0.2].all()
     assert coarse.values[coarse.estimated > 0].max() < 0.2
-    assert result.status["patches"] == seen.sum() < 0.6 * np.isfinite(full.values).sum()
+    assert isinstance(result.status, Done)
+    assert result.status.patches == seen.sum() < 0.6 * np.isfinite(full.values).sum()
     with (result.folder / "patches.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == seen.sum()
 
@@ -91,7 +93,8 @@ def test_with_overlapping_patches_the_coarse_pass_covers_every_cell(
     np.testing.assert_allclose(coarse.values[5:7, 9:11], expected(HOT), atol=1e-3)
     hot = dense.values >= 0.3
     np.testing.assert_allclose(coarse.values[hot], dense.values[hot], atol=1e-6)
-    assert result.status["patches"] < 0.6 * np.isfinite(dense.values).sum()
+    assert isinstance(result.status, Done)
+    assert result.status.patches < 0.6 * np.isfinite(dense.values).sum()
 
 
 def test_a_coarse_step_of_one_is_refused() -> None:

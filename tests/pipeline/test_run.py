@@ -20,7 +20,9 @@ from wsi_pipeline.errors import MissingResolutionError, ReadError, SlideError, S
 from wsi_pipeline.geometry import Box, Size
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.run import run_slide
-from wsi_pipeline.results.slide_files import SlideResult, render_slide
+from wsi_pipeline.results.rendering import render_slide
+from wsi_pipeline.results.slide_files import SlideResult
+from wsi_pipeline.results.status import Done
 from wsi_pipeline.tissue import QualityFlag
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
@@ -168,7 +170,8 @@ def test_glass_is_not_classified_and_not_zero(
     assert np.isnan(map_.values[0, 0])
     assert not np.isnan(map_.values[2, 4])
     assert map_.tissue[0, 0] == 0
-    assert result.status["patches"] == int((~np.isnan(map_.values)).sum())
+    assert isinstance(result.status, Done)
+    assert result.status.patches == int((~np.isnan(map_.values)).sum())
 
 
 def test_an_all_white_slide_is_a_result_not_an_error(
@@ -236,7 +239,8 @@ def test_a_bad_tile_costs_its_patches_not_the_slide(
     result, map_ = run(phantom, tmp_path, slide={"max_lost_share": 0.5})
     assert result.state == "done"
     lost = (map_.quality & np.uint8(QualityFlag.UNREADABLE)) > 0  # type: ignore[operator]
-    assert result.status["patches_lost"] == lost.sum() > 0
+    assert isinstance(result.status, Done)
+    assert result.status.patches_lost == lost.sum() > 0
     assert np.isnan(map_.values[lost]).all()
     assert lost.mean() < 0.2
     rows, cols = np.nonzero(lost)
@@ -332,8 +336,8 @@ def test_a_user_s_mask_decides_what_is_classified(
 ) -> None:
     from wsi_pipeline.archive import make_jobs
     from wsi_pipeline.archive.slide_list import SlideEntry
-    from wsi_pipeline.classifier import find_model
     from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+    from wsi_pipeline.pipeline.resolved import resolve_run
     from wsi_pipeline.pipeline.run import do_slide
 
     phantom = phantom_factory()
@@ -341,8 +345,9 @@ def test_a_user_s_mask_decides_what_is_classified(
     mask = tmp_path / "mask.geojson"
     mask.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
     entry = SlideEntry("phantom", phantom.path)
-    (job,) = make_jobs([entry], tmp_path / "out", config_with(), mask)
-    result = do_slide(job, find_model(str(MODEL)), ThreadBlockExecutor(1))
+    run = resolve_run(config_with(), tmp_path / "out")
+    (job,) = make_jobs([entry], run.config, mask)
+    result = do_slide(run, job, ThreadBlockExecutor(1))
     values = ProbabilityMap.open(result.map_path).values
     assert np.argwhere(~np.isnan(values)).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
 

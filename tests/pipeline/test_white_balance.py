@@ -16,11 +16,13 @@ from wsi_pipeline.config import load_config
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.plan import plan_slide
-from wsi_pipeline.pipeline.run import SlideJob, run_slide
+from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
+from wsi_pipeline.pipeline.run import run_slide
 from wsi_pipeline.pipeline.stain import stain_reference
 from wsi_pipeline.preview.slide import full_page
 from wsi_pipeline.render.overlay import Caption, subtitle
 from wsi_pipeline.results.slide_files import SlideResult
+from wsi_pipeline.results.status import Done
 from wsi_pipeline.slides import SlideSource
 
 DARKNESS = Path(__file__).parents[1] / "models" / "darkness"
@@ -111,7 +113,10 @@ def test_light_that_is_left_as_it_is_says_why(
     tmp_path: Path,
 ) -> None:
     slide = scanned(in_light(picture, tint), tmp_path / "slide.tif")
-    record = run(slide, tmp_path / "out", model, **options).status["white_balance"]
+    status = run(slide, tmp_path / "out", model, **options).status
+    assert isinstance(status, Done)
+    record = status.white_balance
+    assert record is not None
     assert record["applied"] is False
     assert reason in record["reason"]
 
@@ -120,9 +125,9 @@ def test_a_map_depends_on_the_balance_and_on_the_glass_of_the_training_data(
     model: Path, tmp_path: Path
 ) -> None:
     def sha(folder: Path, balance: str = "auto") -> str:
-        config = load_config(None, {"slide": {"white_balance": balance}})
-        job = SlideJob("s", SlideSource(tmp_path / "s.tif"), tmp_path, config)
-        return job.map_sha256(find_model(str(folder)))
+        settings = {"slide": {"white_balance": balance}, "model": str(folder)}
+        run = resolve_run(load_config(None, settings), tmp_path)
+        return run.map_sha256(SlideJob("s", SlideSource(tmp_path / "s.tif")))
 
     assert len({sha(model), sha(DARKNESS), sha(model, "none")}) == 3
 

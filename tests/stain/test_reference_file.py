@@ -16,6 +16,7 @@ from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.pipeline.run import run_slide
+from wsi_pipeline.results.status import Done
 
 OTHER_LAB = ((0.60, 0.70, 0.39), (0.18, 0.82, 0.54))
 
@@ -104,7 +105,9 @@ def test_the_configuration_takes_a_picture_smaller_than_a_patch_without_a_scale(
         },
     )
     result = run_slide(slide, tmp_path / "out", config)
-    assert result.status["stain"]["reference"]["source"] == "patch.png"
+    assert isinstance(result.status, Done)
+    assert result.status.stain is not None
+    assert result.status.stain.to_dict()["reference"]["source"] == "patch.png"
 
 
 def bad_references(folder: Path) -> dict[str, tuple[Path, str]]:

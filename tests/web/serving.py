@@ -17,10 +17,11 @@ from PIL import Image
 from tests.phantoms import Phantom, write_phantom
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.export import write_geojson
+from wsi_pipeline.files import write_json
 from wsi_pipeline.geometry import Box, FloatArray, Mpp, RgbArray, Size
 from wsi_pipeline.maps import ProbabilityMap, write_map
 from wsi_pipeline.maps.regions import find_regions
-from wsi_pipeline.results.slide_files import THUMBNAIL_NAME, write_status
+from wsi_pipeline.results.layout import STATUS_NAME, THUMBNAIL_NAME
 
 THRESHOLD = 0.5
 
@@ -135,9 +136,9 @@ def _write_done(folder: Path, slide: Path, map_: ProbabilityMap) -> None:
         "totals": {**totals, "max_probability": 0.9375},
         "patches": 80,
     }
-    write_status(folder, status)
+    write_json(folder / STATUS_NAME, status)
 
 
 def _write_status(folder: Path, status: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
-    write_status(folder, status)
+    write_json(folder / STATUS_NAME, status)

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.errors import IncompleteRunError, ModelError
 from wsi_pipeline.maps import write_map
-from wsi_pipeline.results.slide_files import read_status, write_status
+from wsi_pipeline.results.status import Done, ResultSettings, read_status, write_status
 from wsi_pipeline.tissue import QualityFlag
 from wsi_pipeline.web.app import create_app
 
@@ -137,7 +137,10 @@ def test_cells_that_results_drop_stay_dropped_at_every_threshold(
     folder, quality = own_run.out / "slides/case 1", np.zeros(own_run.map_.values.shape, np.uint8)
     quality[6, 8] = QualityFlag.OUT_OF_FOCUS
     write_map(replace(own_run.map_, quality=quality), folder / "probability.zarr")
-    write_status(folder, {**read_status(folder), "flagged": "dropped"})
+    status = read_status(folder)
+    assert isinstance(status, Done)
+    dropped = ResultSettings(threshold=status.threshold, flagged="dropped")
+    write_status(folder, status.model_copy(update={"settings": dropped}))
     answer = own_client.get("/api/slides/case 1/regions", params={"threshold": 0.25})
     assert len(answer.json()["features"]) == 1
     layer = own_client.get("/api/slides/case 1/layers/probability").content

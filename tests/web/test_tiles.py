@@ -15,7 +15,7 @@ from PIL import Image
 from tests.phantoms import write_phantom
 from tests.web.serving import Run
 from wsi_pipeline.geometry import Box, Size
-from wsi_pipeline.results.slide_files import write_status
+from wsi_pipeline.results.status import Failed, write_status
 from wsi_pipeline.slides import Pyramid
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.catalog import Catalog
@@ -110,7 +110,7 @@ def test_the_picture_begins_where_the_scanned_bounds_do(tmp_path: Path, own_run:
     )
     folder = own_run.out / "slides" / "bounded"
     folder.mkdir()
-    write_status(folder, {"state": "failed", "slide": str(phantom.path)})
+    write_status(folder, Failed(slide=str(phantom.path)))
     catalog = Catalog(own_run.out)
     server, entry = TileServer(catalog), catalog.entry("bounded")
     reader = server.reader(entry)

@@ -1,7 +1,9 @@
 """Many slides: inputs, the run over them and its record."""
 
 from wsi_pipeline.archive.inputs import FoundSlides, find_slides, search_inputs
-from wsi_pipeline.archive.runner import RunOutcome, Watcher, make_jobs, run_slides
+from wsi_pipeline.archive.jobs import make_jobs
+from wsi_pipeline.archive.progress import RunOutcome, Watcher
+from wsi_pipeline.archive.runner import run_slides
 from wsi_pipeline.archive.slide_list import SlideEntry
 
 __all__ = [

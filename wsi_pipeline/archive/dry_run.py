@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wsi_pipeline.archive.states import SlideState, state_of
-from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.pipeline.plan import plan_slide
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 
 
 def describe(
-    jobs: Sequence[SlideJob], card: ModelCard, *, overwrite: bool, retry_failed: bool
+    jobs: Sequence[SlideJob], run: ResolvedRun, *, overwrite: bool, retry_failed: bool
 ) -> Iterator[str]:
     """Yield a line a slide: what would be read and classified, or why it would fail."""
+    card = run.card
     yield f"model {card.name}: patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px"
     total = 0
     for job in jobs:
-        state = SlideState.TO_DO if overwrite else state_of(job, card)
+        state = SlideState.TO_DO if overwrite else state_of(job, run)
         if state is SlideState.FINISHED or (state is SlideState.GIVEN_UP and not retry_failed):
             what = "finished" if state is SlideState.FINISHED else "failed"
             yield f"{job.slide_id}: {what} before, would be skipped"
             continue
         try:
-            plan = plan_slide(job.source, job.config, card, job.mask_path)
+            plan = plan_slide(job.source, run.config, card, job.mask_path)
         except WsiPipelineError as error:
             yield f"{job.slide_id}: would fail: {error}"
             continue
@@ -34,6 +34,6 @@ def describe(
             f"{job.slide_id}: {plan.n_patches} patches of a {rows} x {cols} grid in "
             f"{len(plan.blocks)} blocks from level {plan.read_plan.level}, "
             f"{plan.mpp.x:.4g} µm/px ({plan.info.mpp_source}), "
-            f"tissue {plan.tissue_mask.area_mm2:.1f} mm², results in {job.folder}"
+            f"tissue {plan.tissue_mask.area_mm2:.1f} mm², results in {run.folder(job)}"
         )
     yield f"{len(jobs)} slides, {total} patches; nothing was written"

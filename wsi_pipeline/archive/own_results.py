@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from wsi_pipeline.archive.record import RECORD_NAME, RUNS_NAME
-from wsi_pipeline.results.gallery import GALLERY_NAME
-from wsi_pipeline.results.parquet import PARQUET_NAME
-from wsi_pipeline.results.slide_files import STATUS_NAME
+from wsi_pipeline.results.layout import (
+    GALLERY_NAME,
+    PAGE_NAME,
+    PARQUET_NAME,
+    RUN_RECORD_NAME,
+    RUNS_NAME,
+    STATUS_NAME,
+    SUMMARY_NAME,
+)
 
 _HEAD_BYTES: Final = 8192
 _OUTPUT_FILES: Final = frozenset(
-    {RECORD_NAME, PARQUET_NAME, "summary.csv", "index.html", "drift.csv", "stain_reference.json"}
+    {RUN_RECORD_NAME, PARQUET_NAME, SUMMARY_NAME, PAGE_NAME, "drift.csv", "stain_reference.json"}
 )
 
 
@@ -29,7 +34,7 @@ def is_own_file(path: Path) -> bool:
 
 
 def _is_output_folder(folder: Path) -> bool:
-    return _begins_with(folder / RECORD_NAME, b'"run_id"')
+    return _begins_with(folder / RUN_RECORD_NAME, b'"run_id"')
 
 
 def _begins_with(path: Path, words: bytes) -> bool:

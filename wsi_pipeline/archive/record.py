@@ -10,6 +10,7 @@ import json
 import platform
 import subprocess
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any, Final
 
 import wsi_pipeline
 from wsi_pipeline import NOTICE
-from wsi_pipeline.classifier import ModelCard
-from wsi_pipeline.config import Config
 from wsi_pipeline.execution.locks import shared_files
-from wsi_pipeline.files import json_bytes, storing, write_atomic
+from wsi_pipeline.files import storing, write_json
+from wsi_pipeline.pipeline.resolved import ResolvedRun
+from wsi_pipeline.results.layout import RUN_RECORD_NAME, RUNS_NAME
+from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed
 
 LIBRARIES: Final = (
     "numpy",
@@ -38,10 +40,6 @@ LIBRARIES: Final = (
 )
 
 
-RECORD_NAME: Final = "run.json"
-RUNS_NAME: Final = "runs"
-
-
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """The record of one run: written as running, replaced at the end."""
@@ -55,8 +53,9 @@ class RunRecord:
         return str(self.facts["run_id"])
 
     @classmethod
-    def start(cls, out: Path, config: Config, card: ModelCard, slides: list[Path]) -> RunRecord:
+    def start(cls, run: ResolvedRun, slides: list[Path]) -> RunRecord:
         """Write the record of a run that begins."""
+        config, card = run.config, run.card
         facts = {
             "run_id": uuid.uuid4().hex,
             "state": "running",
@@ -79,55 +78,56 @@ class RunRecord:
             "libraries": {name: _version(name) for name in LIBRARIES},
             "slides": [str(path) for path in slides],
         }
-        record = cls(out, facts)
+        record = cls(run.out, facts)
         record._write(facts, begins=True)
         return record
 
     def finish(
         self,
         state: str,
-        statuses: dict[str, dict[str, Any]],
+        statuses: Mapping[str, AnyStatus | None],
         metrics: dict[str, Any],
     ) -> None:
         """Replace the record with how the run ended."""
-        devices = {str(s["device"]) for s in statuses.values() if s.get("device")}
+        finished = [s for s in statuses.values() if isinstance(s, Done | Empty)]
+        devices = {status.device for status in finished if status.device}
         facts = {
             **self.facts,
             "state": state,
             "finished": _now(),
             "device": sorted(devices),
             "metrics": metrics,
-            "outcomes": statuses,
+            "outcomes": {name: outcome_of(status) for name, status in statuses.items()},
         }
         self._write(facts, begins=False)
 
     def _write(self, facts: dict[str, Any], *, begins: bool) -> None:
-        text = json_bytes(facts)
         folder = self.out / RUNS_NAME
         with storing(folder):
             folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{self.run_id}.json", text)
-        latest = self.out / RECORD_NAME
+        write_json(folder / f"{self.run_id}.json", facts)
+        latest = self.out / RUN_RECORD_NAME
         with shared_files(self.out):
             if begins or _run_id_in(latest) in (self.run_id, None):
-                write_atomic(latest, text)
+                write_json(latest, facts)
 
 
-def metrics(statuses: dict[str, dict[str, Any]], wall_seconds: float) -> dict[str, Any]:
+def metrics(statuses: Sequence[AnyStatus | None], wall_seconds: float) -> dict[str, Any]:
     """Return what the slides of this run came to: figures of the slides done now, not before."""
-    done = [status for status in statuses.values() if status.get("state") in ("done", "empty")]
+    done = [status for status in statuses if isinstance(status, Done | Empty)]
     stages: dict[str, float] = {}
-    for status in statuses.values():
-        for stage, seconds in status.get("seconds", {}).items():
+    for status in statuses:
+        for stage, seconds in status.seconds.items() if isinstance(status, _TIMED) else ():
             stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
-    patches = sum(status.get("patches", 0) for status in done)
+    patches = sum(status.patches for status in done)
+    read = [status.bytes_read for status in done if status.bytes_read is not None]
     return {
         "slides": len(done),
-        "slides_failed": sum(status.get("state") == "failed" for status in statuses.values()),
+        "slides_failed": sum(isinstance(status, Failed) for status in statuses),
         "patches": patches,
-        "patches_lost": sum(status.get("patches_lost", 0) for status in done),
-        "slide_bytes": sum(status.get("file", {}).get("bytes", 0) for status in done),
-        "bytes_read": sum(known) if (known := _known(done, "bytes_read")) else None,
+        "patches_lost": sum(status.patches_lost for status in done),
+        "slide_bytes": sum(status.file.bytes or 0 for status in done),
+        "bytes_read": sum(read) if read else None,
         "wall_seconds": round(wall_seconds, 3),
         "slides_per_hour": round(3600 * len(done) / max(wall_seconds, 1e-3), 1),
         "patches_per_second": round(patches / max(wall_seconds, 1e-3), 1),
@@ -135,15 +135,16 @@ def metrics(statuses: dict[str, dict[str, Any]], wall_seconds: float) -> dict[st
     }
 
 
-def _known(statuses: list[dict[str, Any]], name: str) -> list[int]:
-    return [status[name] for status in statuses if status.get(name) is not None]
+_TIMED: Final = Done | Empty | Failed
+_KEPT: Final = frozenset(
+    {"slide", "state", "stage", "error", "advice", "seconds", "attempt"}
+    | {"patches", "patches_lost", "device", "file", "bytes_read"}
+)
 
 
-def outcome_of(status: dict[str, Any]) -> dict[str, Any]:
+def outcome_of(status: AnyStatus | None) -> dict[str, Any]:
     """Return the part of a slide's status that the record keeps."""
-    names = ("slide", "state", "stage", "error", "advice", "patches", "patches_lost", "seconds")
-    more = ("device", "file", "attempt", "bytes_read")
-    return {name: status[name] for name in (*names, *more) if name in status}
+    return status.model_dump(include=set(_KEPT)) if status else {}
 
 
 def _run_id_in(path: Path) -> str | None:

@@ -120,8 +120,7 @@ def scan_slide(threads: int, task: ScanTask, _send_progress: SendProgress) -> di
 
 def patch_seconds(config: Config, card: ModelCard) -> float:
     """Return what classifying one patch takes on this machine, s."""
-    request = ModelRequest(card.folder, config.inference.device, config.inference.batch_size)
-    classifier, side = request.load(), card.patch_size_px
+    classifier, side = ModelRequest.of(card, config).load(), card.patch_size_px
     patches = np.random.default_rng(0).integers(
         0, 255, (PROBE_PATCHES, side, side, 3), dtype=np.uint8
     )

@@ -8,33 +8,31 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
 
 from wsi_pipeline.archive.local_copy import local_copy
 from wsi_pipeline.archive.states import (
     MEMORY_ADVICE,
     crashed_before,
+    failed_status,
     failure_fingerprint,
     is_finished,
     lost_status,
-    note_stage,
 )
-from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
 from wsi_pipeline.execution.crash_dumps import crash_dump, note_where_it_hangs, remove_crash_dump
 from wsi_pipeline.execution.dask_tasks import BlockExecutor
-from wsi_pipeline.execution.executor import Lost, SendProgress
+from wsi_pipeline.execution.executor import LossCause, Lost, SendProgress
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.execution.memory import keep_memory, trim_memory
 from wsi_pipeline.files import storing
-from wsi_pipeline.pipeline.run import SlideJob, StageClock, do_slide
-from wsi_pipeline.results.slide_files import failed_status, read_status, write_status
+from wsi_pipeline.pipeline.clock import StageClock
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.pipeline.run import do_slide
+from wsi_pipeline.results.layout import REVIEW_NAME
+from wsi_pipeline.results.status import AnyStatus, Running, read_status, write_status
 from wsi_pipeline.slides import forget_readers
 
 logger = logging.getLogger(__name__)
-
-REVIEW_NAME: Final = "review.json"
-"""What a reviewer decided, kept when a slide is done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,7 @@ class SlideTask:
     """All that a process needs to do one slide."""
 
     job: SlideJob
-    card: ModelCard
-    run_id: str
+    run: ResolvedRun
     overwrite: bool
     """Do it although it is finished."""
     stall_seconds: float | None
@@ -54,8 +51,8 @@ class SlideTask:
 class SlideOutcome:
     """What became of a slide."""
 
-    status: dict[str, Any]
-    """What stands in status.json; empty where somebody else does the slide."""
+    status: AnyStatus | None
+    """What stands in status.json; None where somebody else does the slide."""
     skipped: bool = False
     """It was finished before."""
     busy_owner: str = ""
@@ -72,10 +69,10 @@ def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgres
     """
     keep_memory()
     try:
-        with slide_lock(task.job.folder):
+        with slide_lock(task.run.folder(task.job)):
             return _do_locked(task, send_progress, executor)
     except SlideBusyError as error:
-        return SlideOutcome({}, busy_owner=str(error))
+        return SlideOutcome(None, busy_owner=str(error))
     finally:
         trim_memory()
 
@@ -94,61 +91,62 @@ def _clear(folder: Path) -> None:
 def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
     """Record a slide whose process died; leave it to whoever has taken it up since."""
     if lost.still_here:  # the lock is this process's
-        note_where_it_hangs(task.job.folder)
+        note_where_it_hangs(task.run.folder(task.job))
         return _record_loss(task, lost)
     try:
-        with slide_lock(task.job.folder):
+        with slide_lock(task.run.folder(task.job)):
             return _record_loss(task, lost)
     except SlideBusyError as error:
-        return SlideOutcome({}, busy_owner=str(error))
+        return SlideOutcome(None, busy_owner=str(error))
 
 
 def _record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
-    status = lost_status(task.job, task.card, lost)
-    write_status(task.job.folder, status)
-    remove_crash_dump(task.job.folder)
+    status = lost_status(task.job, task.run, lost)
+    write_status(task.run.folder(task.job), status)
+    remove_crash_dump(task.run.folder(task.job))
     return SlideOutcome(status)
 
 
 def _do_locked(
     task: SlideTask, send_progress: SendProgress, executor: BlockExecutor
 ) -> SlideOutcome:
-    job = task.job
-    if not task.overwrite and is_finished(job, task.card):  # by another run, a moment ago
-        return SlideOutcome(read_status(job.folder), skipped=True)
-    if crashed_before(job.folder):
-        return _record_loss(task, Lost("in an earlier run"))
-    attempt = 1 + int(read_status(job.folder).get("attempt", 0))
+    job, run, folder = task.job, task.run, task.run.folder(task.job)
+    before = read_status(folder)
+    if not task.overwrite and is_finished(job, run):  # by another run, a moment ago
+        return SlideOutcome(before, skipped=True)
+    if crashed_before(folder):
+        return _record_loss(task, Lost(LossCause.EARLIER_RUN, "in an earlier run"))
+    attempt = 1 + (before.attempt if before else 0)
     if task.overwrite:
-        with storing(job.folder):
-            _clear(job.folder)
+        with storing(folder):
+            _clear(folder)
     send_progress((0, 0))  # it begins
-    facts = {"run_id": task.run_id, "attempt": attempt}
     watched = (
         nullcontext(_nothing)
         if task.stall_seconds is None
-        else crash_dump(job.folder, task.stall_seconds)
+        else crash_dump(folder, task.stall_seconds)
     )
-    return SlideOutcome(_do_watched(task, send_progress, executor, facts, watched))
+    return SlideOutcome(_do_watched(task, send_progress, executor, attempt, watched))
 
 
 def _do_watched(
     task: SlideTask,
     send_progress: SendProgress,
     executor: BlockExecutor,
-    facts: dict[str, Any],
+    attempt: int,
     watched: AbstractContextManager[Callable[[], None]],
-) -> dict[str, Any]:
+) -> AnyStatus:
     """Do the slide; turn what goes wrong with it into its record."""
-    job, card = task.job, task.card
-    running = {"state": "running", "slide": str(job.source.path), **facts}
-    before, read_before = failure_fingerprint(job, card), _bytes_read()
+    job, run, folder = task.job, task.run, task.run.folder(task.job)
+    running = Running(slide=str(job.source.path), run_id=run.run_id, attempt=attempt)
+    before, read_before = failure_fingerprint(job, run), _bytes_read()
     with watched as alive:
 
         def entered(stage: str) -> None:
             alive()
             send_progress((0, 0))
-            note_stage(job, running, stage)
+            # Not flushed: only a kill loses it.
+            write_status(folder, running.model_copy(update={"stage": stage}), flush=False)
 
         def progress(done: int, n_patches: int) -> None:
             alive()
@@ -156,9 +154,9 @@ def _do_watched(
 
         clock = StageClock(entered=entered)
         try:
-            with _with_local_copy(job, clock, lambda: progress(0, 0)) as local_job:
+            with _with_local_copy(task, clock, lambda: progress(0, 0)) as local_job:
                 result = do_slide(
-                    local_job, card, executor, progress=progress, clock=clock, run_facts=facts
+                    run, local_job, executor, progress=progress, clock=clock, attempt=attempt
                 )
         except StorageError:
             raise
@@ -166,35 +164,31 @@ def _do_watched(
             known = _in_our_words(error)
             if not isinstance(known, WsiPipelineError):
                 logger.exception("%s failed", job.slide_id)
-            status = {
-                "slide": str(job.source.path),
-                **facts,
-                **failed_status(known, clock.current, clock.seconds),
-                "failure_fingerprint": _lasting(before, failure_fingerprint(job, card)),
-            }
-            write_status(job.folder, status)
-            return status
+            failed = failed_status(known, running, clock.seconds, clock.current)
+            # Nothing it depends on where that changed under it: it is done again.
+            same = before if failure_fingerprint(job, run) == before else None
+            failed = failed.model_copy(update={"failure_fingerprint": same})
+            write_status(folder, failed)
+            return failed
     read = _bytes_read()
-    return {
-        **result.status,
-        "bytes_read": None if read is None or read_before is None else read - read_before,
-    }
+    bytes_read = None if read is None or read_before is None else read - read_before
+    return result.status.model_copy(update={"bytes_read": bytes_read})
 
 
 @contextmanager
 def _with_local_copy(
-    job: SlideJob, clock: StageClock, alive: Callable[[], None]
+    task: SlideTask, clock: StageClock, alive: Callable[[], None]
 ) -> Iterator[SlideJob]:
     """Yield the job, its slide on a fast drive where the configuration names one."""
-    cache, source = job.config.execution.local_cache, job.source
+    cache, source = task.run.config.execution.local_cache, task.job.source
     if cache is None:
-        yield job
+        yield task.job
         return
     with ExitStack() as stack:
         with clock("copy"):
             copy = stack.enter_context(local_copy(source.path, Path(cache), alive))
         stack.callback(forget_readers)  # before the copy goes: an open file keeps its space
-        yield replace(job, source=replace(source, copy=copy))
+        yield replace(task.job, source=replace(source, copy=copy))
 
 
 def _bytes_read() -> int | None:
@@ -206,11 +200,6 @@ def _bytes_read() -> int | None:
     except (AttributeError, psutil.Error):  # macOS
         return None
     return int(getattr(counters, "read_chars", counters.read_bytes))
-
-
-def _lasting(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return what a failure depends on; nothing where that changed under it: it is done again."""
-    return now if now == before else {}
 
 
 def _in_our_words(error: Exception) -> Exception:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import wsi_pipeline
-from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.execution.crash_dumps import STALLED, read_crash_dump
-from wsi_pipeline.execution.executor import Lost
+from wsi_pipeline.execution.crash_dumps import is_stall, read_crash_dump
+from wsi_pipeline.execution.executor import LossCause, Lost
 from wsi_pipeline.files import storing
-from wsi_pipeline.pipeline.run import SlideJob
-from wsi_pipeline.results.slide_files import MAP_NAME, STATUS_NAME, read_status, write_status
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.results.layout import MAP_NAME, STATUS_NAME
+from wsi_pipeline.results.status import (
+    Done,
+    Empty,
+    Failed,
+    FailureFingerprint,
+    Queued,
+    Running,
+    read_status,
+)
 
 CRASH_ADVICE: Final = (
     "The file is damaged or its decoder has a defect: copy or convert it, then run with "
@@ -42,128 +51,147 @@ class SlideState(Enum):
     """New, interrupted, or something it depends on has changed."""
 
 
-def state_of(job: SlideJob, card: ModelCard) -> SlideState:
+def state_of(job: SlideJob, run: ResolvedRun) -> SlideState:
     """Return what has to be done about a slide.
 
     A slide that was done with another model, other settings of the map or another file is done
-    again, and so is one that failed under other failure_fingerprint: another file, another version.
+    again, and so is one that failed with another file or another version of the program.
     """
-    if is_finished(job, card):
+    if is_finished(job, run):
         return SlideState.FINISHED
-    status = read_status(job.folder)
-    if status.get("state") == "failed" and status.get("failure_fingerprint") == failure_fingerprint(
-        job, card
-    ):
-        return SlideState.GIVEN_UP
-    return SlideState.TO_DO
+    status = read_status(run.folder(job))
+    if not isinstance(status, Failed) or status.failure_fingerprint is None:
+        return SlideState.TO_DO
+    same = status.failure_fingerprint == failure_fingerprint(job, run)
+    return SlideState.GIVEN_UP if same else SlideState.TO_DO
 
 
-def is_finished(job: SlideJob, card: ModelCard) -> bool:
+def is_finished(job: SlideJob, run: ResolvedRun) -> bool:
     """Return whether a slide's results are there, made of the same numbers that are asked for now.
 
     A slide that was done with another model or other settings of the map is done again.
     """
-    status = read_status(job.folder)
     if job.source.problem:  # the row of a list that makes no sense: to be told, not passed over
         return False
-    if status.get("state") not in ("done", "empty") or not (job.folder / MAP_NAME).is_dir():
+    status = read_status(run.folder(job))
+    if not isinstance(status, Done | Empty) or not (run.folder(job) / MAP_NAME).is_dir():
         return False
-    if status.get("map_sha256") != _map_sha256(job, card) or not _is_same_file(job, status):
+    if status.map_sha256 != _map_sha256(job, run) or not _is_same_file(job, status):
         return False
-    return job.config.outputs == "map" or status["state"] == "empty" or "thumbnail" in status
+    pictures = isinstance(status, Empty) or status.thumbnail is not None
+    return run.config.outputs == "map" or pictures
 
 
-def failure_fingerprint(job: SlideJob, card: ModelCard) -> dict[str, Any]:
-    """Return what a failure depends on, nothing where the file is out of reach.
+def failure_fingerprint(job: SlideJob, run: ResolvedRun) -> FailureFingerprint | None:
+    """Return what a failure depends on, None where the file is out of reach.
 
     A slide that failed because its drive was away is therefore done by the next run.
     """
     try:
         stat = job.source.path.stat()
-        return {
-            "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-            "map_sha256": job.map_sha256(card),
-            "version": wsi_pipeline.__version__,
-        }
+        return FailureFingerprint(
+            bytes=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            map_sha256=run.map_sha256(job),
+            version=wsi_pipeline.__version__,
+        )
     except OSError:
-        return {}
+        return None
 
 
-def put_in_queue(job: SlideJob) -> None:
+def put_in_queue(job: SlideJob, run: ResolvedRun) -> None:
     """Write the state "queued" where the slide has none; another run's word is left alone.
 
     Not flushed to the disk: a state that is lost with the power is "queued" again.
     """
-    path = job.folder / STATUS_NAME
+    folder = run.folder(job)
+    path = folder / STATUS_NAME
     with storing(path):
-        job.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"state": "queued", "slide": str(job.source.path)}, file)
+            json.dump(Queued(slide=str(job.source.path)).to_dict(), file)
 
 
-def note_stage(job: SlideJob, running: dict[str, Any], stage: str) -> None:
-    """Write which stage a slide is in, in one step but without flushing: only a kill loses it."""
-    write_status(job.folder, {**running, "stage": stage}, flush=False)
-
-
-def lost_status(job: SlideJob, card: ModelCard, lost: Lost) -> dict[str, Any]:
-    """Return the record of a slide whose process died under it, from what it left behind."""
-    status, words = read_status(job.folder), read_crash_dump(job.folder)
-    advice = CRASH_ADVICE
-    if STALLED in words:
-        problem = f"nothing was finished in {job.config.execution.stall_seconds:g} s"
-        advice = STALL_ADVICE
-    elif "sign of life" in lost.reason:
-        problem, advice = f"the process {lost.reason}", STALL_ADVICE
-    elif "memory" in lost.reason:
-        problem, advice = f"the process {lost.reason}", MEMORY_ADVICE
+def failed_status(
+    error: BaseException, running: Running, seconds: dict[str, float], stage: str
+) -> Failed:
+    """Return the record of a slide that failed: stage, reason and advice."""
+    if isinstance(error, WsiPipelineError):
+        reason, advice, trace = error.problem, error.advice, ""
     else:
-        first = words.split("\n", 1)[0].removeprefix("Fatal Python error: ")
-        problem = f"the process crashed: {first or lost.reason}"
-    return {
-        **{key: status[key] for key in ("run_id", "attempt") if key in status},
-        "state": "failed",
-        "slide": str(job.source.path),
-        "stage": status.get("stage", "open"),
-        "error": problem,
-        "advice": advice,
-        "traceback": words,
-        "seconds": {},
-        "failure_fingerprint": failure_fingerprint(job, card),
-    }
+        reason = f"{type(error).__name__}: {error}"
+        advice = "This is a defect of the program: please report it with its traceback"
+        trace = "".join(traceback.format_exception(error))
+    return Failed(
+        slide=running.slide,
+        run_id=running.run_id,
+        attempt=running.attempt,
+        stage=stage,
+        error=reason,
+        advice=advice,
+        traceback=trace,
+        seconds=seconds,
+    )
 
 
-def _map_sha256(job: SlideJob, card: ModelCard) -> str | None:
+def lost_status(job: SlideJob, run: ResolvedRun, lost: Lost) -> Failed:
+    """Return the record of a slide whose process died under it, from what it left behind."""
+    before, dump = read_status(run.folder(job)), read_crash_dump(run.folder(job))
+    running = before if isinstance(before, Running | Failed) else Running()
+    problem, advice = _loss_words(lost, dump, run.config.execution.stall_seconds)
+    return Failed(
+        slide=str(job.source.path),
+        run_id=running.run_id,
+        attempt=running.attempt,
+        stage=running.stage,
+        error=problem,
+        advice=advice,
+        traceback=dump,
+        failure_fingerprint=failure_fingerprint(job, run),
+    )
+
+
+def _loss_words(lost: Lost, dump: str, stall_seconds: float) -> tuple[str, str]:
+    """Return what went wrong and what to do about it."""
+    if is_stall(dump):
+        return f"nothing was finished in {stall_seconds:g} s", STALL_ADVICE
+    if lost.cause is LossCause.SILENT:
+        return f"the process {lost.reason}", STALL_ADVICE
+    if lost.cause is LossCause.OUT_OF_MEMORY:
+        return f"the process {lost.reason}", MEMORY_ADVICE
+    first = dump.split("\n", 1)[0].removeprefix("Fatal Python error: ")
+    return f"the process crashed: {first or lost.reason}", CRASH_ADVICE
+
+
+def _map_sha256(job: SlideJob, run: ResolvedRun) -> str | None:
     """Return the checksum of what the map depends on, None where a mask cannot be read."""
     try:
-        return job.map_sha256(card)
+        return run.map_sha256(job)
     except OSError:
         return None
 
 
-def _is_same_file(job: SlideJob, status: dict[str, Any]) -> bool:
+def _is_same_file(job: SlideJob, status: Done | Empty) -> bool:
     """Return whether the slide is still the file that was done, by its content where in doubt."""
-    file = status.get("file", {})
     try:
         stat = job.source.path.stat()
     except OSError:
         return True  # the drive may be away: what is done stays done
-    if stat.st_size != file.get("bytes"):
+    if stat.st_size != status.file.bytes:
         return False
-    if stat.st_mtime_ns == file.get("mtime_ns"):
+    if stat.st_mtime_ns == status.file.mtime_ns:
         return True
     try:
         with job.source.open() as reader:
-            return bool(reader.info.quickhash == file.get("quickhash"))
+            return reader.info.quickhash == status.file.quickhash
     except WsiPipelineError:
         return False
 
 
 def crashed_before(folder: Path) -> bool:
     """Return whether a process of an earlier run died over the slide and nobody has recorded it."""
-    return read_status(folder).get("state") == "running" and bool(read_crash_dump(folder))
+    return isinstance(read_status(folder), Running) and bool(read_crash_dump(folder))

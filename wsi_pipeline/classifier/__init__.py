@@ -13,7 +13,7 @@ from wsi_pipeline.classifier.classifier import PatchClassifier, predict_views
 from wsi_pipeline.classifier.context import ContextRefinement
 from wsi_pipeline.classifier.loading import available_cores, load_classifier
 from wsi_pipeline.classifier.logits import logit, sigmoid
-from wsi_pipeline.classifier.request import ModelRequest, classify_by
+from wsi_pipeline.classifier.request import ModelRequest
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -23,7 +23,6 @@ __all__ = [
     "PatchClassifier",
     "available_cores",
     "bundled_folders",
-    "classify_by",
     "find_model",
     "load_classifier",
     "logit",

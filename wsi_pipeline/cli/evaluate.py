@@ -43,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.slides:
         config = _config(options)
         evaluation = evaluate_slides(
-            options.dataset, card, config, options.out / "slides", options.patients, common
+            options.dataset, card, config, options.out, options.patients, common
         )
     else:
         if options.context:

@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 from wsi_pipeline.cli.terminal import JsonFormatter, above_the_bar
-from wsi_pipeline.pipeline.run import SlideJob
+from wsi_pipeline.files import finite
+from wsi_pipeline.pipeline.resolved import SlideJob
+from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +58,18 @@ class TerminalWatcher:
             self._bar.total = n_patches
             self._bar.update(done - self._bar.n)
 
-    def slide_finished(self, job: SlideJob, status: dict[str, Any], *, skipped: bool) -> None:
+    def slide_finished(self, job: SlideJob, status: AnyStatus | None, *, skipped: bool) -> None:
         """Say in a line how a slide ended."""
-        if status.get("state") == "failed":
-            self.failed[job.slide_id] = str(status.get("error", ""))
-        elif status.get("state") == "done":
+        if isinstance(status, Failed):
+            self.failed[job.slide_id] = status.error
+        elif isinstance(status, Done):
             self.done.append(job.slide_id)
         self._say(f"{job.slide_id}: {_skipped_words(status) if skipped else _words(status)}")
-        for warning in [] if skipped else status.get("warnings", []):
+        warnings = status.warnings if isinstance(status, Done | Empty) else ()
+        for warning in () if skipped else warnings:
             self._say(f"  note: {warning}")
-        facts = {"slide_id": job.slide_id, "skipped": skipped, **status}
+        known = finite(status.to_dict()) if status else {}
+        facts = {"slide_id": job.slide_id, "skipped": skipped, **known}
         logger.info("slide finished", extra={"facts": facts})
         if self._bar is not None and not skipped:
             if self._n_slides > 1:
@@ -83,23 +87,22 @@ class TerminalWatcher:
             print(line, flush=True)
 
 
-def _skipped_words(status: dict[str, Any]) -> str:
-    if status.get("state") != "failed":
+def _skipped_words(status: AnyStatus | None) -> str:
+    if not isinstance(status, Failed):
         return "finished before, skipped"
-    return f"failed before ({status['error']}), skipped; --retry-failed does it again"
+    return f"failed before ({status.error}), skipped; --retry-failed does it again"
 
 
-def _words(status: dict[str, Any]) -> str:
-    if status["state"] == "failed":
-        return f"FAILED in {status['stage']}: {status['error']}. {status['advice']}".rstrip()
-    if status["state"] == "empty":
+def _words(status: AnyStatus | None) -> str:
+    if isinstance(status, Failed):
+        return f"FAILED in {status.stage}: {status.error}. {status.advice}".rstrip()
+    if not isinstance(status, Done) or status.totals is None:
         return "empty: no tissue found"
-    seconds = sum(status["seconds"].values())
-    totals = status["totals"]
-    speed = status["patches"] / max(status["seconds"].get("classify", 0.0), 1e-3)
-    lost = f", {status['patches_lost']} unreadable" if status["patches_lost"] else ""
+    seconds, totals = sum(status.seconds.values()), status.totals
+    speed = status.patches / max(status.seconds.get("classify", 0.0), 1e-3)
+    lost = f", {status.patches_lost} unreadable" if status.patches_lost else ""
     return (
-        f"IDC {totals['idc_mm2']:.2f} mm² of {totals['tissue_mm2']:.1f} mm² tissue "
-        f"({totals['idc_share']:.1%}) in {totals['n_regions']} regions; "
-        f"{status['patches']} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"
+        f"IDC {totals.idc_mm2:.2f} mm² of {totals.tissue_mm2:.1f} mm² tissue "
+        f"({totals.idc_share:.1%}) in {totals.n_regions} regions; "
+        f"{status.patches} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"
     )

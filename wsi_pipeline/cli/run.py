@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +15,8 @@ from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.archive.discovery import Inventory
-    from wsi_pipeline.archive.runner import RunOutcome
-    from wsi_pipeline.classifier import ModelCard
-    from wsi_pipeline.pipeline.run import SlideJob
+    from wsi_pipeline.archive.progress import RunOutcome
+    from wsi_pipeline.pipeline.resolved import SlideJob
 
 
 OUTPUTS: Final = {
@@ -92,24 +90,19 @@ def execute(options: argparse.Namespace) -> int:
     """Do the slides and say where the results are."""
     config = config_of(options)
     from wsi_pipeline.archive import make_jobs, run_slides, search_inputs
-    from wsi_pipeline.classifier import find_model
     from wsi_pipeline.cli.logs import TerminalWatcher
-    from wsi_pipeline.pipeline.stain import settle_reference
+    from wsi_pipeline.pipeline.resolved import resolve_run
 
-    card = find_model(config.model)
     found = search_inputs(options.inputs)
     say_what_was_found(found.inventory)
-    jobs = make_jobs(found.entries, options.out, config, options.mask)
+    jobs = make_jobs(found.entries, config, options.mask)
     if options.dry_run:
-        _describe(options, config, card, jobs)
+        _describe(options, config, jobs)
         return EXIT_DONE
-    config = settle_reference(config, card, options.out)
-    jobs = [replace(job, config=config) for job in jobs]
     watcher = TerminalWatcher()
     outcome = run_slides(
         jobs,
-        options.out,
-        config,
+        resolve_run(config, options.out),
         watcher,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
@@ -125,17 +118,14 @@ def say_what_was_found(inventory: Inventory) -> None:
         print(words, flush=True)
 
 
-def _describe(
-    options: argparse.Namespace, config: Config, card: ModelCard, jobs: list[SlideJob]
-) -> None:
+def _describe(options: argparse.Namespace, config: Config, jobs: list[SlideJob]) -> None:
     """Say what would be done; a stain reference is fitted all the same, but not kept."""
     from wsi_pipeline.archive.dry_run import describe
-    from wsi_pipeline.pipeline.stain import settle_reference
+    from wsi_pipeline.pipeline.resolved import resolve_run
 
     with TemporaryDirectory() as folder:
-        config = settle_reference(config, card, Path(folder))
-        jobs = [replace(job, config=config) for job in jobs]
-        words = describe(jobs, card, overwrite=options.overwrite, retry_failed=options.retry_failed)
+        run = resolve_run(config, options.out, reference_folder=Path(folder))
+        words = describe(jobs, run, overwrite=options.overwrite, retry_failed=options.retry_failed)
         print("\n".join(words))
 
 

@@ -25,6 +25,7 @@ from wsi_pipeline.execution.dask_tasks import (
 )
 from wsi_pipeline.execution.executor import (
     Executor,
+    LossCause,
     Lost,
     Result,
     SendProgress,
@@ -32,12 +33,7 @@ from wsi_pipeline.execution.executor import (
     Task,
     Work,
 )
-from wsi_pipeline.execution.gpu_workers import (
-    classify_here,
-    classify_on_gpu_workers,
-    classify_through,
-    gpu_worker_selector,
-)
+from wsi_pipeline.execution.gpu_workers import gpu_worker_selector
 from wsi_pipeline.execution.processes import GIGA, ProcessExecutor
 from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
 
@@ -61,6 +57,8 @@ class Backend:
     """After which a process ends itself where it has finished nothing; None: others watch it."""
     words: str
     """For the user and the record."""
+    on_gpu_workers: bool = False
+    """True where workers that declare a GPU classify for the others."""
 
 
 class ClusterExecutor:
@@ -72,17 +70,10 @@ class ClusterExecutor:
         Connected to the scheduler.
     worker_selector : callable
         Which workers may be given slides.
-    prepare : callable
-        Called on the worker before each slide, to set its process up.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        worker_selector: WorkerSelector = anywhere,
-        prepare: Callable[[], None] = classify_here,
-    ) -> None:
-        self.client, self.worker_selector, self.prepare = client, worker_selector, prepare
+    def __init__(self, client: Any, worker_selector: WorkerSelector = anywhere) -> None:
+        self.client, self.worker_selector = client, worker_selector
 
     def run(
         self,
@@ -101,14 +92,14 @@ class ClusterExecutor:
             else:
                 on_progress(task, content)
 
-        function = partial(_on_worker, self.prepare, topic, work)
+        function = partial(_on_worker, topic, work)
         for task, future in completed(
             self.client, function, tasks, self.worker_selector, on_message=on_message, topic=topic
         ):
             try:
                 result: Any = result_of(future)
             except WorkersLostError as error:
-                result = Lost(error.problem)
+                result = Lost(LossCause.CRASHED, error.problem)
             report(task, result)
 
 
@@ -124,10 +115,7 @@ def open_backend(config: Config, n_slides: int) -> Iterator[Backend]:
     execution = config.execution
     if execution.scheduler is not None or execution.slurm is not None:
         with _client(execution.scheduler, execution.slurm) as client:
-            try:
-                yield _cluster_backend(client, config, n_slides)
-            finally:
-                classify_here()
+            yield _cluster_backend(client, config, n_slides)
         return
     cores = execution.workers or available_cores()
     if execution.isolation == "threads" or (
@@ -153,35 +141,26 @@ def open_backend(config: Config, n_slides: int) -> Iterator[Backend]:
 
 def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
     """Choose slides as tasks, or blocks where there are fewer slides than workers."""
-    worker_selector, prepare, words = anywhere, classify_here, ""
-    if config.inference.device == "gpu":
-        worker_selector, prepare = gpu_worker_selector(client), classify_on_gpu_workers
+    on_gpu_workers = config.inference.device == "gpu"
+    worker_selector, words = anywhere, ""
+    if on_gpu_workers:
+        worker_selector = gpu_worker_selector(client)
         words = ", classification on those with GPU"
     n_workers, stall = len(client.nthreads()), config.execution.stall_seconds
     words = f"Dask, {n_workers} workers{words}, dashboard {client.dashboard_link}"
     if n_slides < max(FEW_SLIDES, n_workers):
-        if config.inference.device == "gpu":  # this machine need not have one
-            classify_through(client)
-        executor = ClusterBlockExecutor(client, worker_selector, prepare, stall)
-        return Backend(SerialExecutor(), executor, available_cores(), False, None, words)
-    return Backend(
-        ClusterExecutor(client, worker_selector, prepare),
-        ThreadBlockExecutor(1),
-        1,
-        True,
-        stall,
-        words,
-    )
+        blocks = ClusterBlockExecutor(client, worker_selector, stall)
+        cores = available_cores()
+        return Backend(SerialExecutor(), blocks, cores, False, None, words, on_gpu_workers)
+    slides = ClusterExecutor(client, worker_selector)
+    return Backend(slides, ThreadBlockExecutor(1), 1, True, stall, words, on_gpu_workers)
 
 
 _PROGRESS, _LOG = "told", "log"
 
 
-def _on_worker(
-    prepare: Callable[[], None], topic: str, work: Callable[[Any, SendProgress], Any], task: Any
-) -> Any:
+def _on_worker(topic: str, work: Callable[[Any, SendProgress], Any], task: Any) -> Any:
     """Do a task on a worker; tell the client that it has begun, and what is logged about it."""
-    prepare()
     send = progress_sender(topic)
     has_begun = False
 

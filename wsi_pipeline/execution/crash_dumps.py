@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Final
 
 CRASH_NAME: Final = "crash.txt"
-STALLED: Final = "Timeout ("
-"""How faulthandler begins where a process stood still."""
 
 
 @contextmanager
@@ -54,6 +52,11 @@ def read_crash_dump(folder: Path) -> str:
         return (folder / CRASH_NAME).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def is_stall(dump: str) -> bool:
+    """Return whether the process was ended because it stood still: so faulthandler begins then."""
+    return dump.startswith("Timeout (")
 
 
 def remove_crash_dump(folder: Path) -> None:

@@ -93,8 +93,6 @@ class ClusterBlockExecutor:
         Connected to the scheduler.
     worker_selector : callable
         Which workers may be given the tasks.
-    prepare : callable, optional
-        Called on the worker before each task, to set its process up.
     stall_seconds : float, optional
         A worker that takes longer for a task ends itself; a run in which nothing is finished for
         twice as long is given up.
@@ -104,10 +102,9 @@ class ClusterBlockExecutor:
         self,
         client: Any,
         worker_selector: WorkerSelector = anywhere,
-        prepare: Callable[[], None] | None = None,
         stall_seconds: float | None = None,
     ) -> None:
-        self.client, self.worker_selector, self.prepare = client, worker_selector, prepare
+        self.client, self.worker_selector = client, worker_selector
         self.stall_seconds = stall_seconds
 
     def run(
@@ -124,20 +121,17 @@ class ClusterBlockExecutor:
             Where every worker that took a task up died over it, or all of them stand still.
         """
         silence = self.stall_seconds and PATIENCE * self.stall_seconds
-        function = partial(_prepared, self.prepare, self.stall_seconds, function)
+        function = partial(_watched, self.stall_seconds, function)
         for _, future in completed(self.client, function, tasks, self.worker_selector, silence):
             report(result_of(future))
 
 
-def _prepared(
-    prepare: Callable[[], None] | None,
+def _watched(
     stall_seconds: float | None,
     function: Callable[[Task], Result],
     task: Task,
 ) -> Result:
     """Do a task on a worker, which ends itself where that takes too long."""
-    if prepare:
-        prepare()
     if stall_seconds is None:
         return function(task)
     # To the worker's log. A thread that hangs cannot be ended without its process.

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
@@ -22,10 +23,24 @@ Work = Callable[[Task, SendProgress], Result]
 """What is done with a task. In processes and on clusters a module's function, or a partial."""
 
 
+class LossCause(Enum):
+    """Why a worker was lost."""
+
+    CRASHED = "crashed"
+    """It ended by itself: a fault of what it did."""
+    SILENT = "silent"
+    """It gave no sign of life and was ended."""
+    OUT_OF_MEMORY = "out of memory"
+    """It used more memory than it may, and was ended."""
+    EARLIER_RUN = "earlier run"
+    """It died in a run of before, unseen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The worker of a task died under it."""
 
+    cause: LossCause
     reason: str
     """In words: "killed by signal 11 (SIGSEGV)", "used more than 4.0 GB" ..."""
     still_here: bool = False
@@ -106,7 +121,8 @@ class _SilenceWatchdog:
         while not self._is_over.wait(left):
             left = self._last_reset + limit - time.monotonic()
             if left <= 0:
-                self._report(Lost(f"gave no sign of life for {limit:g} s", still_here=True))
+                reason = f"gave no sign of life for {limit:g} s"
+                self._report(Lost(LossCause.SILENT, reason, still_here=True))
                 return
 
 

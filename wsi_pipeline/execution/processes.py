@@ -20,7 +20,7 @@ from contextlib import suppress
 from multiprocessing import connection
 from typing import Any, Final
 
-from wsi_pipeline.execution.executor import Lost, Result, SendProgress, Task, Work
+from wsi_pipeline.execution.executor import LossCause, Lost, Result, SendProgress, Task, Work
 from wsi_pipeline.execution.worker_logging import log_again, send_logs
 
 logger = logging.getLogger(__name__)
@@ -118,9 +118,11 @@ class ProcessExecutor:
     def _watch(self, workers: list[_Process]) -> None:
         for process in workers:
             if process.is_busy and process.memory_bytes() > self.memory_bytes:
-                process.kill(f"used more than {self.memory_bytes / GIGA:.1f} GB of memory")
+                reason = f"used more than {self.memory_bytes / GIGA:.1f} GB of memory"
+                process.kill(Lost(LossCause.OUT_OF_MEMORY, reason))
             elif process.has_begun and process.silent_seconds > self.silence_seconds:
-                process.kill(f"gave no sign of life for {self.silence_seconds:g} s")
+                reason = f"gave no sign of life for {self.silence_seconds:g} s"
+                process.kill(Lost(LossCause.SILENT, reason))
 
 
 class _Process:
@@ -139,7 +141,7 @@ class _Process:
         self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
         self._process.start()
         theirs.close()
-        self._killed_for = ""
+        self._killed_for: Lost | None = None
         self._next_look = 0.0
         self._last_message = time.monotonic()
 
@@ -194,9 +196,9 @@ class _Process:
         except psutil.Error:
             return 0.0
 
-    def kill(self, reason: str) -> None:
+    def kill(self, lost: Lost) -> None:
         """Kill the process; what it did is lost for this reason."""
-        self._killed_for = reason
+        self._killed_for = lost
         self._process.kill()
 
     def cause_of_death(self) -> tuple[Lost, bool]:
@@ -204,11 +206,12 @@ class _Process:
         self._process.join(5)
         code = self._process.exitcode or 0
         if self._killed_for:
-            return Lost(self._killed_for), False
+            return self._killed_for, False
         if code < 0:
             killed = -code in (signal.SIGKILL, signal.SIGTERM) if os.name != "nt" else False
-            return Lost(f"killed by {_signal_name(-code)}"), killed
-        return Lost(f"ended with exit status {code:#x}" if code > 255 else f"exit {code}"), False
+            return Lost(LossCause.CRASHED, f"killed by {_signal_name(-code)}"), killed
+        reason = f"ended with exit status {code:#x}" if code > 255 else f"exit {code}"
+        return Lost(LossCause.CRASHED, reason), False
 
     def stop(self) -> None:
         """Ask the process to leave what it does."""

@@ -14,6 +14,7 @@ from wsi_pipeline.errors import ConfigError, ModelError, ReadError, SlideError, 
 from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.pipeline.plan import SlidePlan, plan_slide
+from wsi_pipeline.results.status import StainFacts
 from wsi_pipeline.slides import SlideSource, read_canvas
 from wsi_pipeline.stain import StainHealth, StainNormalizer, StainReference, fit_with_fallback
 from wsi_pipeline.tissue import estimate_glass
@@ -49,6 +50,20 @@ def fit_stain(
         chosen = np.random.default_rng(0).choice(len(pixels), STAIN_PIXELS, replace=False)
         pixels = pixels[np.sort(chosen)]
     return fit_with_fallback(pixels, method, reference, glass_rgb=plan.glass_rgb)
+
+
+def normalizer_of(
+    plan: SlidePlan, config: Config, card: ModelCard
+) -> tuple[StainNormalizer | None, StainFacts | None]:
+    """Return the slide's stain normalizer (None where none is in force) and its record."""
+    if not plan.n_patches:
+        return None, None
+    method, saved = config.stain.method or card.stain, config.stain.reference
+    reference = stain_reference(card, Path(saved) if saved else None)
+    normalizer, health = fit_stain(plan, method, reference)
+    source = {"source": reference.source, "file": saved}
+    record = StainFacts.model_validate({**health.to_dict(), "reference": source})
+    return (None if normalizer.method == "none" else normalizer), record
 
 
 def stain_reference(card: ModelCard, saved: Path | None = None) -> StainReference:

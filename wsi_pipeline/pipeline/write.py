@@ -1,4 +1,4 @@
-"""What a run knows of a slide, for its record."""
+"""What a run leaves of a slide beside its map: the record, regions, table and pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from wsi_pipeline.config import Config
-from wsi_pipeline.pipeline.plan import SlidePlan
+from wsi_pipeline.errors import ReadError
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import SlideTotals
+from wsi_pipeline.pipeline.clock import StageClock
+from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.results.layout import THUMBNAIL_NAME
+from wsi_pipeline.results.slide_files import regions_of, shown_map, write_results, write_thumbnail
+from wsi_pipeline.results.status import ResultSettings, SlideFile, ThumbnailFacts, TissueFacts
+from wsi_pipeline.slides import Thumbnail, read_thumbnail
+from wsi_pipeline.tissue import QualityFlag
 
 
 def load_libraries(config: Config) -> None:
@@ -19,34 +29,98 @@ def load_libraries(config: Config) -> None:
         importlib.import_module("wsi_pipeline.render")
 
 
-def facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
-    """Return what is known of the slide, for status.json."""
+def slide_facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
+    """Return what is known of the slide and its tissue, fields of the record."""
     info, mask = plan.info, plan.tissue_mask
     return {
         "slide": str(plan.source.path),
-        "file": {
-            "bytes": info.n_bytes,
-            "mtime_ns": mtime_ns,
-            "quickhash": info.quickhash,
-        },
+        "file": SlideFile(bytes=info.n_bytes, mtime_ns=mtime_ns, quickhash=info.quickhash),
         "vendor": info.vendor,
         "scan_date": info.scan_date and info.scan_date.day.isoformat(),
         "scan_date_source": info.scan_date and info.scan_date.source,
-        "size_l0": list(plan.grid.size_l0),
-        "mpp": [plan.mpp.x, plan.mpp.y],
+        "size_l0": (plan.grid.size_l0[0], plan.grid.size_l0[1]),
+        "mpp": (plan.mpp.x, plan.mpp.y),
         "mpp_source": info.mpp_source,
         "icc": info.icc,
-        "warnings": list(info.warnings),
+        "warnings": tuple(info.warnings),
         "level_read": plan.read_plan.level,
         "white_balance": plan.white_balance.to_dict(),
-        "tissue_mask": {
-            "method": mask.method,
-            "um_px": mask.um_px[0],
-            "threshold": None if np.isnan(mask.threshold) else mask.threshold,
-            "area_mm2": mask.area_mm2,
-            "tissue_share": mask.tissue_share,
-            "pen_share": mask.pen_share,
-            "black_share": mask.black_share,
-            "debris_share": mask.debris_share,
+        "tissue_mask": TissueFacts(
+            method=mask.method,
+            um_px=mask.um_px[0],
+            threshold=None if np.isnan(mask.threshold) else mask.threshold,
+            area_mm2=mask.area_mm2,
+            tissue_share=mask.tissue_share,
+            pen_share=mask.pen_share,
+            black_share=mask.black_share,
+            debris_share=mask.debris_share,
+        ),
+    }
+
+
+def write_outputs(
+    run: ResolvedRun, job: SlideJob, plan: SlidePlan, map_: ProbabilityMap, clock: StageClock
+) -> dict[str, Any]:
+    """Write what is made from the map, and return its figures, fields of the record."""
+    config, folder = run.config, run.folder(job)
+    regions = regions_of(map_, config)
+    found: dict[str, Any] = {
+        "settings": ResultSettings.of(config, map_.threshold),
+        "totals": SlideTotals.of(shown_map(map_, config), regions),
+        **doubts(map_),
+    }
+    if config.outputs == "all":
+        with clock("pictures"):
+            thumbnail = picture_of(plan, config)
+            rgb = write_thumbnail(folder, thumbnail.rgb)
+            write_results(folder, rgb, map_, regions, config)
+        found["thumbnail"] = ThumbnailFacts(file=THUMBNAIL_NAME, um_px=thumbnail.um_px)
+    return found
+
+
+def check_unchanged(job: SlideJob, stamp: tuple[int, int]) -> None:
+    """Refuse what was read from a file that was written to or replaced meanwhile.
+
+    Raises
+    ------
+    ReadError
+        Where size or time of the file are not those of before.
+    """
+    now = job.source.stamp
+    if now not in (stamp, (0, 0)):  # a drive that went away has changed nothing
+        raise ReadError(
+            f"the file changed while it was read ({stamp[0]} bytes before, {now[0]} bytes now)",
+            "Let its copying or scanning finish: the next run does it again",
+        )
+
+
+def doubts(map_: ProbabilityMap) -> dict[str, Any]:
+    """Return what an archive is sorted by to find the slides that want a look.
+
+    Returns
+    -------
+    dict
+        `uncertainty`: mean of min(p, 1 - p) over the classified cells, the share of them that a
+        calibrated model expects to have wrong. `flagged_share`: the share with a quality flag;
+        `quality_shares`: with each flag, by its name.
+    """
+    classified = map_.classified
+    p = map_.values[classified].astype(np.float64)
+    flags = map_.quality[classified] if map_.quality is not None else np.zeros(1, np.uint8)
+    return {
+        "uncertainty": float(np.minimum(p, 1 - p).mean()) if p.size else 0.0,
+        "flagged_share": float((flags > 0).mean()) if flags.size else 0.0,
+        "quality_shares": {
+            str(flag.name): float(((flags & np.uint8(flag)) > 0).mean()) if flags.size else 0.0
+            for flag in QualityFlag
+            if flag is not QualityFlag.UNREADABLE  # such a cell has no value
         },
     }
+
+
+def picture_of(plan: SlidePlan, config: Config) -> Thumbnail:
+    """Return the picture that overlays are drawn on: the mask's thumbnail where it is as wanted."""
+    um_px = overlay_um_px(plan, config.render.um_px)
+    if abs(um_px - plan.thumbnail.um_px) < 1e-9:
+        return plan.thumbnail
+    return read_thumbnail(plan.source.open_shared(), plan.mpp, um_px)

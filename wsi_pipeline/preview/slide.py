@@ -20,8 +20,8 @@ from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.pipeline.plan import SlidePlan, plan_slide
-from wsi_pipeline.pipeline.run import picture_of
 from wsi_pipeline.pipeline.stain import fit_stain
+from wsi_pipeline.pipeline.write import picture_of
 from wsi_pipeline.preview import words
 from wsi_pipeline.preview.samples import PatchSamples, choose_shown, read_samples
 from wsi_pipeline.slides import SlideReader, SlideSource

@@ -20,11 +20,11 @@ from wsi_pipeline.compare import (
     read_outlines,
 )
 from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.files import json_bytes, storing, write_atomic
+from wsi_pipeline.files import storing, write_atomic, write_json
 from wsi_pipeline.results.comparison import COLUMNS, Compared, Comparison, ReaderAgreement
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.references import OutlineFile, RunReference, is_run, match_outlines
-from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.results.status import read_status
 from wsi_pipeline.tables import csv_bytes
 
 
@@ -86,7 +86,8 @@ def compare_run(
 
 
 def _name_and_file(folder: Path) -> tuple[str, str]:
-    return folder.name, str(read_status(folder).get("slide", ""))
+    status = read_status(folder)
+    return folder.name, status.slide if status else ""
 
 
 def _guarded(folder: Path, compare: Callable[[FinishedSlide], Compared]) -> Compared:
@@ -247,7 +248,7 @@ def _write_record(comparison: Comparison, out: Path, path: Path) -> None:
         "unused": list(comparison.unused),
         "slides": [_slide_record(slide) for slide in comparison.slides],
     }
-    write_atomic(path, json_bytes(_plain(record)))
+    write_json(path, record)
 
 
 def _slide_record(slide: Compared) -> dict[str, Any]:
@@ -279,15 +280,6 @@ def _matches(regions: Sequence[RegionMatch]) -> list[dict[str, Any]]:
         }
         for region in regions
     ]
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with NaN as None: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _cell(value: Any) -> Any:

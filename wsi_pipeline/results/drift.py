@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from wsi_pipeline.errors import IncompleteRunError
 from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.results.finished import finished_folders
 from wsi_pipeline.results.measures import NAN, slide_date, slide_measures
-from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.results.status import Done, read_status
 from wsi_pipeline.tables import csv_bytes
 
 OUTLIER_Z: Final = 3.5
@@ -65,7 +65,7 @@ def drift_table(out: Path) -> list[DriftRow]:
     rows = []
     for folder in finished_folders(out):
         status = read_status(folder)
-        if status.get("state") == "done":
+        if isinstance(status, Done):
             rows.append((folder.name, status, _values(status)))
     if not rows:
         raise IncompleteRunError(f"{out} holds no slide with tissue", "Run some slides first")
@@ -76,7 +76,7 @@ def drift_table(out: Path) -> list[DriftRow]:
     table = [
         DriftRow(
             slide_id,
-            str(status.get("vendor", "unknown")),
+            status.vendor or "unknown",
             *slide_date(status),
             values,
             {name: float(z[i]) for name, z in scores.items() if abs(z[i]) >= OUTLIER_Z},
@@ -139,7 +139,7 @@ def write_drift(out: Path, folder: Path) -> list[DriftRow]:
     return rows
 
 
-def _values(status: Mapping[str, Any]) -> dict[str, float]:
+def _values(status: Done) -> dict[str, float]:
     measured = slide_measures(status)
     hues = {
         f"{stain}_hue": _ratio(measured[f"{stain}_red"], measured[f"{stain}_green"])

@@ -16,7 +16,8 @@ from wsi_pipeline.errors import ConfigError, WsiPipelineError
 from wsi_pipeline.export import FORMATS, ExportSource, export_to
 from wsi_pipeline.files import storing
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
-from wsi_pipeline.results.rendering import slide_folders
+from wsi_pipeline.results.layout import slide_folders
+from wsi_pipeline.results.status import Empty, StainFacts
 from wsi_pipeline.tissue import QualityFlag
 
 SHEETS: Final = {"sheet": "sheet.png", "sheet-pdf": "sheet.pdf"}
@@ -134,7 +135,7 @@ def _export_one(
 ) -> Path | None:
     if name not in SHEETS:
         return export_to(name, _export_source(slide, slides_dir), target)
-    if slide.status.get("state") == "empty":
+    if isinstance(slide.status, Empty):
         return None
     path = target / SHEETS[name]
     _write_sheet(slide, path)
@@ -152,7 +153,7 @@ def _export_source(slide: FinishedSlide, slides_dir: Path | None) -> ExportSourc
 
 def _slide_path(slide: FinishedSlide, slides_dir: Path | None) -> Path:
     """Return where the slide file is: as recorded, or of the same name in another folder."""
-    recorded = Path(str(slide.status.get("slide", slide.slide_id)))
+    recorded = Path(slide.status.slide or slide.slide_id)
     if slides_dir is None:
         return recorded
     found = sorted(path for path in slides_dir.rglob(recorded.name) if path.is_file())
@@ -177,15 +178,15 @@ def _write_sheet(slide: FinishedSlide, path: Path) -> None:
 def sheet_notes(slide: FinishedSlide) -> list[tuple[str, str]]:
     """Return what a reviewer has to know beside the figures: stain, quality, warnings, versions."""
     status, attributes = slide.status, slide.map_.attributes
-    stain = status.get("stain") or {}
+    stain = status.stain or StainFacts()
     notes = [("Stain normalization", str(attributes.get("stain", "none")))]
-    for words in (*stain.get("reasons", ()), *stain.get("warnings", ())):
-        notes += _wrapped("Stain", str(words))
+    for words in (*stain.reasons, *stain.warnings):
+        notes += _wrapped("Stain", words)
     notes += _quality_notes(slide)
-    lost = status.get("patches_lost") or 0
+    lost = status.patches_lost
     notes += [("Patches that cannot be read", str(lost))] if lost else []
-    for words in status.get("warnings", ()):
-        notes += _wrapped("Note", str(words))
+    for words in status.warnings:
+        notes += _wrapped("Note", words)
     notes += [
         ("Classified by", f"wsi_pipeline {attributes.get('version', '?')}"),
         ("Refined by neighbors", "yes" if attributes.get("context") else "no"),

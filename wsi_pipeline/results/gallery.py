@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from wsi_pipeline.render.templates import page
 
-GALLERY_NAME: Final = "gallery"
 FIELDS: Final = (
     "slide_id",
     "state",

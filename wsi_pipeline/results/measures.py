@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from wsi_pipeline.results.status import AnyStatus, Done, Empty, StainFacts
 from wsi_pipeline.tissue import QualityFlag
 
 NAN: Final = math.nan
@@ -36,34 +37,36 @@ MEASURE_COLUMNS: Final = (
 )
 
 
-def slide_measures(status: Mapping[str, Any]) -> dict[str, float]:
+def slide_measures(status: AnyStatus | None) -> dict[str, float]:
     """Return the figures of `MEASURE_COLUMNS`; NaN where not measured.
 
     `mean_od` and `lightness` (CIELAB L) are means over the stained pixels, shares lie in 0 to 1.
     """
-    stain = status.get("stain") or {}
-    matrix = (stain.get("vectors") or {}).get("stain_matrix") or ((NAN,) * 3,) * 2
-    flags = status.get("quality_shares") or {}
+    known = status if isinstance(status, Done | Empty) else Done()
+    stain = known.stain or StainFacts()
+    matrix = (stain.vectors or {}).get("stain_matrix") or ((NAN,) * 3,) * 2
+    flags = known.quality_shares
     return {
-        "tissue_share": _number((status.get("tissue_mask") or {}).get("tissue_share")),
+        "tissue_share": _number(known.tissue_mask.tissue_share),
         **dict(zip(VECTOR_COLUMNS, map(_number, (*matrix[0], *matrix[1])), strict=True)),
-        "mean_od": _number(stain.get("mean_od")),
-        "lightness": _number((stain.get("lab_mean") or (None,))[0]),
-        **{column: _number(flags.get(flag.name)) for column, flag in FLAG_COLUMNS.items()},
+        "mean_od": _number(stain.mean_od),
+        "lightness": _number((stain.lab_mean or (None,))[0]),
+        **{column: _number(flags.get(str(flag.name))) for column, flag in FLAG_COLUMNS.items()},
     }
 
 
-def slide_date(status: Mapping[str, Any]) -> tuple[str, str]:
+def slide_date(status: AnyStatus | None) -> tuple[str, str]:
     """Return the day of the scan (ISO) and where it is stated; else that of the file's last change.
 
     Both are empty where neither is known.
     """
-    if status.get("scan_date"):
-        return str(status["scan_date"]), str(status.get("scan_date_source", ""))
-    mtime_ns = (status.get("file") or {}).get("mtime_ns")
-    if not mtime_ns:
+    if not isinstance(status, Done | Empty):
         return "", ""
-    moment = datetime.datetime.fromtimestamp(mtime_ns / 1e9, datetime.UTC)
+    if status.scan_date:
+        return status.scan_date, status.scan_date_source or ""
+    if not status.file.mtime_ns:
+        return "", ""
+    moment = datetime.datetime.fromtimestamp(status.file.mtime_ns / 1e9, datetime.UTC)
     return moment.date().isoformat(), FILE_TIME
 
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from wsi_pipeline.errors import ConfigError
 
-PARQUET_NAME: Final = "summary.parquet"
 TEXT: Final = frozenset(
     {"slide_id", "state", "slide", "scanner", "scan_date", "scan_date_source", "mpp_source"}
     | {"stage", "error", "advice"}

@@ -16,7 +16,8 @@ from wsi_pipeline.annotations import (
 )
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
-from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.results.layout import SLIDES_NAME
+from wsi_pipeline.results.status import Done, Empty, read_status
 
 OUTLINE_SUFFIXES: Final = (*ANNOTATION_SUFFIXES, ".png")
 TRUTH_WORD: Final = "_truth"
@@ -50,9 +51,9 @@ class RunReference:
         self._folders = {folder.name: folder for folder in finished_folders(out)}
         self._by_hash: dict[str, Path] = {}
         for folder in self._folders.values():
-            quickhash = read_status(folder).get("file", {}).get("quickhash")
-            if quickhash:
-                self._by_hash.setdefault(quickhash, folder)
+            status = read_status(folder)
+            if isinstance(status, Done | Empty) and status.file.quickhash:
+                self._by_hash.setdefault(status.file.quickhash, folder)
 
     @property
     def slide_ids(self) -> set[str]:
@@ -73,7 +74,7 @@ class RunReference:
 
 def is_run(path: Path) -> bool:
     """Return whether a path is the output folder of a run."""
-    return (path / "slides").is_dir()
+    return (path / SLIDES_NAME).is_dir()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,25 @@
-"""Every finished slide of an output folder drawn again."""
+"""Finished slides drawn again from their stored maps: no slide, no model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
-from wsi_pipeline.results.slide_files import MAP_NAME, SlideResult, render_slide
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import SlideTotals
+from wsi_pipeline.results.layout import MAP_NAME, slide_folders
+from wsi_pipeline.results.slide_files import (
+    SlideResult,
+    read_thumbnail_file,
+    regions_of,
+    shown_map,
+    write_results,
+)
+from wsi_pipeline.results.status import Done, Empty, ResultSettings, read_status, write_status
 from wsi_pipeline.results.summary import write_summary
-
-
-def slide_folders(out: Path) -> list[Path]:
-    """Return the folders of the slides of an output folder, by name.
-
-    Raises
-    ------
-    IncompleteRunError
-        Where the folder is not the output of a run. Links are not followed: they could make the
-        results of others, or any file of this machine, part of it.
-    """
-    slides = out / "slides"
-    if slides.is_symlink() or not slides.is_dir():
-        raise IncompleteRunError(f"{out} holds no slides/", "Give the folder that `run -o` wrote")
-    return sorted(path for path in slides.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def render_slides(
@@ -38,3 +34,35 @@ def render_slides(
         except WsiPipelineError as error:
             yield folder.name, error
     write_summary(out, parquet=config.parquet)
+
+
+def render_slide(folder: Path, config: Config) -> SlideResult:
+    """Make regions and pictures of a finished slide again from its stored map.
+
+    Raises
+    ------
+    IncompleteRunError
+        Where the folder holds no finished map.
+    """
+    status = read_status(folder)
+    map_ = ProbabilityMap.open(folder / MAP_NAME)
+    if isinstance(status, Empty):
+        return SlideResult(folder.name, folder, status)
+    if not isinstance(status, Done):
+        raise IncompleteRunError(f"{folder} holds no finished slide", "Finish the run first")
+    rgb = read_thumbnail_file(folder)
+    threshold = config.regions.threshold
+    if threshold is not None:
+        map_ = replace(map_, attributes={**map_.attributes, "threshold": threshold})
+    regions = regions_of(map_, config)
+    totals = SlideTotals.of(shown_map(map_, config), regions)
+    write_results(folder, rgb, map_, regions, config)
+    status = status.model_copy(
+        update={
+            "totals": totals,
+            "threshold": map_.threshold,
+            "settings": ResultSettings.of(config, map_.threshold),
+        }
+    )
+    write_status(folder, status)
+    return SlideResult(folder.name, folder, status)

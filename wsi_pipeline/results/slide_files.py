@@ -1,31 +1,33 @@
-"""What a finished slide leaves in its folder beside the map: record, regions, table, pictures."""
+"""What is made from a slide's map, in the run and again by `render`: regions, table, pictures."""
 
 from __future__ import annotations
 
 import datetime
-import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
 import wsi_pipeline
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import IncompleteRunError, StorageError, WsiPipelineError
-from wsi_pipeline.files import json_bytes, read_json, write_atomic
+from wsi_pipeline.errors import IncompleteRunError
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, Regions, SlideTotals, find_regions
-from wsi_pipeline.slides import Thumbnail
-
-MAP_NAME: Final = "probability.zarr"
-STATUS_NAME: Final = "status.json"
-THUMBNAIL_NAME: Final = "thumbnail.jpg"
-THUMBNAIL_FORMATS: Final = ("JPEG",)
-THUMB_NAME: Final = "gallery.jpg"
+from wsi_pipeline.results.layout import (
+    CARD_NAME,
+    HEATMAP_NAME,
+    MAP_NAME,
+    OVERLAY_NAME,
+    PATCHES_NAME,
+    REGIONS_NAME,
+    THUMBNAIL_NAME,
+)
+from wsi_pipeline.results.status import AnyStatus, Done, Empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,19 @@ class SlideResult:
     """The paths and figures of one slide."""
 
     slide_id: str
-    state: str
-    """"done", "empty" (no tissue) or "failed"."""
     folder: Path
-    totals: SlideTotals | None
-    """None where nothing was classified."""
-    status: dict[str, Any]
+    status: AnyStatus
     """What stands in status.json."""
+
+    @property
+    def state(self) -> str:
+        """Return "done", "empty" (no tissue) or "failed"."""
+        return self.status.state
+
+    @property
+    def totals(self) -> SlideTotals | None:
+        """Areas, counts and probabilities; None where nothing was classified."""
+        return self.status.totals if isinstance(self.status, Done | Empty) else None
 
     @property
     def map_path(self) -> Path:
@@ -49,12 +57,12 @@ class SlideResult:
     @property
     def overlay_path(self) -> Path:
         """The picture to look at first."""
-        return self.folder / "overlay.png"
+        return self.folder / OVERLAY_NAME
 
     @property
     def regions_path(self) -> Path:
         """The regions for QuPath."""
-        return self.folder / "regions.geojson"
+        return self.folder / REGIONS_NAME
 
 
 def shown_map(map_: ProbabilityMap, config: Config) -> ProbabilityMap:
@@ -82,15 +90,25 @@ def regions_of(map_: ProbabilityMap, config: Config) -> Regions:
     )
 
 
-def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: Config) -> None:
-    """Write regions, table and pictures of a map, with the stored thumbnail."""
+def write_results(
+    folder: Path, rgb: RgbArray, map_: ProbabilityMap, regions: Regions, config: Config
+) -> None:
+    """Write regions, table and pictures of a map.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the slide.
+    rgb : ndarray of uint8, shape (H, W, 3)
+        The stored thumbnail, see `encode_thumbnail`.
+    map_, regions, config
+        What to draw, and how.
+    """
     from wsi_pipeline.export import write_csv, write_geojson
     from wsi_pipeline.render import Blend, Caption, write_overlay
     from wsi_pipeline.render.thumb import write_thumb
 
     map_ = shown_map(map_, config)
-    with Image.open(folder / THUMBNAIL_NAME, formats=THUMBNAIL_FORMATS) as picture:
-        rgb = np.asarray(picture.convert("RGB"))
     software = f"wsi_pipeline {wsi_pipeline.__version__}"
     blend = Blend(
         colormap=config.render.colormap,
@@ -99,106 +117,56 @@ def write_results(folder: Path, map_: ProbabilityMap, regions: Regions, config: 
     )
     with ThreadPoolExecutor(1) as aside:  # they wait for the disk meanwhile
         written = [
-            aside.submit(write_geojson, map_, regions, folder / "regions.geojson"),
-            aside.submit(write_csv, map_, folder / "patches.csv"),
+            aside.submit(write_geojson, map_, regions, folder / REGIONS_NAME),
+            aside.submit(write_csv, map_, folder / PATCHES_NAME),
         ]
-        write_thumb(rgb, map_, blend, folder / THUMB_NAME)
+        write_thumb(rgb, map_, blend, folder / CARD_NAME)
         write_overlay(
             rgb,
             map_,
             regions,
             Caption.of(map_, date=datetime.date.today().isoformat(), software=software),
-            overlay_path=folder / "overlay.png",
-            heatmap_path=folder / "heatmap.png",
+            overlay_path=folder / OVERLAY_NAME,
+            heatmap_path=folder / HEATMAP_NAME,
             blend=blend,
         )
     for file in written:
         file.result()
 
 
-def render_slide(folder: Path, config: Config) -> SlideResult:
-    """Make regions and pictures of a finished slide again from its stored map.
+def write_thumbnail(folder: Path, rgb: RgbArray) -> RgbArray:
+    """Write the picture that overlays are drawn on; return it as whoever reads the file sees it.
+
+    So that `render` draws, to the byte, what the run has drawn.
+    """
+    buffer = BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=90, subsampling=0)
+    write_atomic(folder / THUMBNAIL_NAME, buffer.getvalue())
+    return _decoded(buffer)
+
+
+def read_thumbnail_file(folder: Path) -> RgbArray:
+    """Return the stored picture of the scanned bounds, uint8 (H, W, 3).
 
     Raises
     ------
     IncompleteRunError
-        Where the folder holds no finished map.
+        Where the run stored none.
     """
-    status = read_status(folder)
-    map_ = ProbabilityMap.open(folder / MAP_NAME)
-    if status.get("state") == "empty":
-        return SlideResult(folder.name, "empty", folder, None, status)
-    if not (folder / THUMBNAIL_NAME).exists():
-        raise IncompleteRunError(
-            f"{folder} has a map but no thumbnail to draw on",
-            "It was made with --outputs map: run the slide again with --outputs all --overwrite",
-        )
-    threshold = config.regions.threshold
-    if threshold is not None:
-        map_ = replace(map_, attributes={**map_.attributes, "threshold": threshold})
-    regions = regions_of(map_, config)
-    totals = SlideTotals.of(shown_map(map_, config), regions)
-    write_results(folder, map_, regions, config)
-    status = {**status, "totals": asdict(totals), "threshold": map_.threshold}
-    status["flagged"] = config.render.flagged
-    write_status(folder, status)
-    return SlideResult(folder.name, str(status["state"]), folder, totals, status)
-
-
-def write_thumbnail(folder: Path, thumbnail: Thumbnail) -> dict[str, Any]:
-    """Write the picture that overlays are drawn on and return where it is and its scale."""
-    buffer = BytesIO()
-    Image.fromarray(thumbnail.rgb).save(buffer, "JPEG", quality=90, subsampling=0)
-    write_atomic(folder / THUMBNAIL_NAME, buffer.getvalue())
-    return {"file": THUMBNAIL_NAME, "um_px": thumbnail.um_px}
-
-
-def failed_status(error: BaseException, stage: str, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return the record of a slide that failed: stage, reason and advice."""
-    if isinstance(error, WsiPipelineError):
-        reason, advice, trace = error.problem, error.advice, ""
-    else:
-        reason = f"{type(error).__name__}: {error}"
-        advice = "This is a defect of the program: please report it with its traceback"
-        trace = "".join(traceback.format_exception(error))
-    return {
-        "state": "failed",
-        "stage": stage,
-        "error": reason,
-        "advice": advice,
-        "traceback": trace,
-        "seconds": seconds,
-    }
-
-
-def write_status(folder: Path, status: dict[str, Any], *, flush: bool = True) -> None:
-    """Write status.json in one step; without `flush` a power cut may take it."""
-    write_atomic(folder / STATUS_NAME, json_bytes(_finite(status)), flush=flush)
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Return status.json, empty where there is none or it is not readable.
-
-    Raises
-    ------
-    StorageError
-        Where the folder cannot be read.
-    """
+    path = folder / THUMBNAIL_NAME
     try:
-        status = read_json(folder / STATUS_NAME, root=folder)
-    except (FileNotFoundError, ValueError):
-        return {}
+        return _decoded(BytesIO(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise IncompleteRunError(
+            f"{folder.name} has a map but no thumbnail to draw on",
+            "It was made with --outputs map: run the slide again with --outputs all --overwrite",
+        ) from error
     except OSError as error:
-        raise StorageError(f"{folder / STATUS_NAME} cannot be read ({error.strerror})") from error
-    return status if isinstance(status, dict) else {}
+        raise IncompleteRunError(
+            f"{path} cannot be read ({error})", "Run the slide again with --overwrite"
+        ) from error
 
 
-def _finite(value: Any) -> Any:
-    """Return the value with NaN as None: JSON knows no NaN, and no data is not zero."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+def _decoded(buffer: BytesIO) -> RgbArray:
+    with Image.open(buffer, formats=("JPEG",)) as picture:
+        return np.asarray(picture.convert("RGB"))

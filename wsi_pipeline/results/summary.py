@@ -14,10 +14,18 @@ from typing import Any, Final
 
 from wsi_pipeline.execution.locks import shared_files
 from wsi_pipeline.files import storing, write_atomic
-from wsi_pipeline.results.gallery import GALLERY_NAME, gallery_page, manifest_script, rows_script
+from wsi_pipeline.results.gallery import gallery_page, manifest_script, rows_script
+from wsi_pipeline.results.layout import (
+    GALLERY_NAME,
+    PAGE_NAME,
+    PARQUET_NAME,
+    SLIDES_NAME,
+    SUMMARY_NAME,
+    slide_folder,
+)
 from wsi_pipeline.results.measures import MEASURE_COLUMNS, slide_date, slide_measures
-from wsi_pipeline.results.parquet import PARQUET_NAME, parquet_bytes
-from wsi_pipeline.results.slide_files import read_status
+from wsi_pipeline.results.parquet import parquet_bytes
+from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed, Running, read_status
 from wsi_pipeline.tables import csv_bytes
 
 COLUMNS: Final = (
@@ -75,7 +83,7 @@ class Summary:
         self._next_flush = time.monotonic() + LEAST_SECONDS
         self._read_all()
 
-    def update(self, slide_id: str, status: dict[str, Any]) -> None:
+    def update(self, slide_id: str, status: AnyStatus | None) -> None:
         """Take in how a slide stands; the files follow within seconds."""
         self._set(slide_row(slide_id, status))
         if time.monotonic() >= self._next_flush:
@@ -100,8 +108,8 @@ class Summary:
             write_atomic(folder / f"rows-{number:04d}.js", rows_script(number, part).encode())
         n_files = -(-len(rows) // ROWS_A_FILE)
         write_atomic(folder / "manifest.js", manifest_script(n_files, len(rows)).encode())
-        write_atomic(self._out / "index.html", gallery_page().encode())
-        write_atomic(self._out / "summary.csv", _csv(rows))
+        write_atomic(self._out / PAGE_NAME, gallery_page().encode())
+        write_atomic(self._out / SUMMARY_NAME, _csv(rows))
 
     def close(self) -> None:
         """Read again what other runs of this folder may have finished, and write all."""
@@ -116,13 +124,13 @@ class Summary:
                 path.unlink(missing_ok=True)
 
     def _read_all(self) -> None:
-        slides = self._out / "slides"
+        slides = self._out / SLIDES_NAME
         with storing(slides):
             slides.mkdir(parents=True, exist_ok=True)
             self._read(sorted(path.name for path in slides.iterdir() if path.is_dir()))
 
     def _read(self, names: list[str]) -> None:
-        folders = [self._out / "slides" / name for name in names]
+        folders = [slide_folder(self._out, name) for name in names]
         with ThreadPoolExecutor(READING_THREADS) as pool:
             for name, status in zip(names, pool.map(read_status, folders), strict=True):
                 self._set(slide_row(name, status))
@@ -141,33 +149,59 @@ def write_summary(out: Path, *, parquet: bool = False) -> None:
     Summary(out, parquet=parquet).close()
 
 
-def slide_row(slide_id: str, status: dict[str, Any]) -> dict[str, Any]:
+def slide_row(slide_id: str, status: AnyStatus | None) -> dict[str, Any]:
     """Return a slide's row of the summary; what is not known is empty, not zero."""
-    totals = status.get("totals") or {}
-    mpp = status.get("mpp") or (None, None)
-    seconds = status.get("seconds") or {}
-    mask = status.get("tissue_mask") or {}
     day, source = slide_date(status)
-    row = {
-        **{name: status.get(name) for name in COLUMNS},
-        **{name: totals.get(name) for name in ("idc_mm2", "idc_share")},
-        **{name: totals.get(name) for name in ("mean_probability", "max_probability")},
+    row: dict[str, Any] = {
+        **dict.fromkeys(COLUMNS),
+        "slide_id": slide_id,
+        "state": status.state if status else "unknown",
+        "slide": (status.slide or None) if status else None,
         **{name: _known(value) for name, value in slide_measures(status).items()},
-        "scanner": status.get("vendor"),
         "scan_date": day or None,
         "scan_date_source": source or None,
-        "slide_id": slide_id,
-        "state": status.get("state", "unknown"),
-        "tissue_mm2": totals.get("tissue_mm2", mask.get("area_mm2")),
-        "regions": totals.get("n_regions"),
+    }
+    if isinstance(status, Done | Empty | Failed):
+        stages = status.seconds
+        row |= {
+            "stage": status.stage,
+            "error": status.error,
+            "advice": status.advice,
+            "seconds": round(sum(stages.values()), 3) if stages else None,
+        }
+    if isinstance(status, Done | Empty):
+        row |= _result_columns(status)
+    elif isinstance(status, Running):
+        row["stage"] = status.stage
+    return row
+
+
+def _result_columns(status: Done | Empty) -> dict[str, Any]:
+    totals, mpp = status.totals, status.mpp or (None, None)
+    columns = {
+        "scanner": status.vendor,
+        "tissue_mm2": status.tissue_mask.area_mm2,
         "mpp_x": mpp[0],
         "mpp_y": mpp[1],
-        "notes": "; ".join(map(str, status.get("warnings") or ())) or None,
-        "seconds": round(sum(seconds.values()), 3) if seconds else None,
+        "mpp_source": status.mpp_source,
+        "notes": "; ".join(status.warnings) or None,
+        "patches": status.patches,
+        "patches_lost": status.patches_lost,
+        "uncertainty": status.uncertainty,
+        "flagged_share": status.flagged_share,
     }
-    if row["state"] == "empty":
-        row["idc_mm2"], row["regions"] = 0.0, 0
-    return row
+    if totals is not None:
+        columns |= {
+            "tissue_mm2": _known(totals.tissue_mm2),
+            "idc_mm2": _known(totals.idc_mm2),
+            "idc_share": _known(totals.idc_share),
+            "regions": totals.n_regions,
+            "mean_probability": _known(totals.mean_probability),
+            "max_probability": _known(totals.max_probability),
+        }
+    if isinstance(status, Empty):
+        columns |= {"idc_mm2": 0.0, "regions": 0}
+    return columns
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

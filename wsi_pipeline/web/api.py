@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
 
-from wsi_pipeline.results.slide_files import THUMB_NAME, THUMBNAIL_NAME
+from wsi_pipeline.results.layout import CARD_NAME, HEATMAP_NAME, OVERLAY_NAME, THUMBNAIL_NAME
 from wsi_pipeline.web.classify import MAX_UPLOAD_BYTES, Classification
 from wsi_pipeline.web.errors import TooLargeError
 from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
@@ -17,10 +17,10 @@ from wsi_pipeline.web.visits import TheVisit
 KEEP: Final = {"cache-control": "private, max-age=604800, immutable"}
 """For what has the slide's fingerprint in its address."""
 PICTURES: Final = {
-    "overlay": "overlay.png",
-    "heatmap": "heatmap.png",
+    "overlay": OVERLAY_NAME,
+    "heatmap": HEATMAP_NAME,
     "thumbnail": THUMBNAIL_NAME,
-    "gallery": THUMB_NAME,
+    "gallery": CARD_NAME,
 }
 _REFUSAL: Final = {
     "description": "Refused: `error` says why, `advice` what to do",

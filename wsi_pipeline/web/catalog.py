@@ -10,14 +10,21 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from wsi_pipeline.archive.record import RECORD_NAME, RUNS_NAME
 from wsi_pipeline.config import Config
 from wsi_pipeline.files import read_json
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.store import read_map
 from wsi_pipeline.results.finished import settings_of
-from wsi_pipeline.results.rendering import slide_folders
-from wsi_pipeline.results.slide_files import MAP_NAME, read_status, shown_map
+from wsi_pipeline.results.layout import (
+    MAP_NAME,
+    RUN_RECORD_NAME,
+    RUNS_NAME,
+    SLIDES_NAME,
+    STATUS_NAME,
+    slide_folders,
+)
+from wsi_pipeline.results.slide_files import shown_map
+from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed, read_status
 from wsi_pipeline.results.summary import slide_row
 from wsi_pipeline.slides import SLIDE_SUFFIXES, SlideSource
 from wsi_pipeline.web.cache import ByteBoundCache
@@ -34,8 +41,13 @@ class CatalogEntry:
 
     slide_id: str
     folder: Path
-    status: dict[str, Any]
-    """What stands in status.json; empty where there is none."""
+    status: AnyStatus | None
+    """What stands in status.json; None where there is none."""
+
+    @property
+    def finished(self) -> Done | Empty:
+        """The record with the slide's facts; one without any where it is not finished."""
+        return self.status if isinstance(self.status, Done | Empty) else Done()
 
     @property
     def out(self) -> Path:
@@ -76,7 +88,7 @@ class Catalog:
         self.out = out
         self._slides_dir = slides_dir
         self._records: dict[Path, tuple[int, dict[str, Any]]] = {}
-        self._statuses: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._statuses: dict[str, tuple[int, AnyStatus | None]] = {}
         self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
             MAP_CACHE_BYTES, lambda map_: MAP_LAYERS * map_.values.nbytes
         )
@@ -121,21 +133,23 @@ class Catalog:
             Where the slide has none.
         """
         if not entry.has_map:
-            state = entry.status.get("state", "unknown")
+            status = entry.status
+            state = status.state if status else "unknown"
+            advice = status.advice if isinstance(status, Done | Empty | Failed) else ""
             raise NotFoundError(
                 f"slide {entry.slide_id} has no probability map (state {state})",
-                str(entry.status.get("advice") or "Run the slide again"),
+                advice or "Run the slide again",
             )
         key = (entry.slide_id, entry.fingerprint)
         return self._maps.get_or_make(key, lambda: self._read_map(entry))
 
     def _read_map(self, entry: CatalogEntry) -> ProbabilityMap:
-        settings = settings_of(entry.folder, entry.status)
+        settings = settings_of(entry.status)
         return shown_map(read_map(entry.folder / MAP_NAME, root=self.out), settings)
 
     def source(self, entry: CatalogEntry) -> SlideSource | None:
         """Return how to open the slide's file; None where it is not to be found any more."""
-        recorded = Path(str(entry.status.get("slide") or "").replace("\0", ""))
+        recorded = Path(entry.status.slide.replace("\0", "") if entry.status else "")
         apply_icc = self.config.slide.apply_icc
         if recorded.name and self._may_open(recorded) and recorded.is_file():
             return SlideSource(recorded, apply_icc=apply_icc)
@@ -145,7 +159,7 @@ class Catalog:
     @property
     def record(self) -> dict[str, Any]:
         """What stands in run.json; empty where there is none."""
-        return self._record(self.out / RECORD_NAME)
+        return self._record(self.out / RUN_RECORD_NAME)
 
     def _record(self, path: Path) -> dict[str, Any]:
         """Return the record of a run, read again only where it changed."""
@@ -185,7 +199,7 @@ class Catalog:
         """Return the folders of the slides that the runs' records name, and `--slides`."""
         runs = sorted((self.out / RUNS_NAME).glob("*.json"))
         folders: set[Path | None] = {self._slides_dir.resolve() if self._slides_dir else None}
-        for path in (self.out / RECORD_NAME, *runs):
+        for path in (self.out / RUN_RECORD_NAME, *runs):
             slides = self._record(path).get("slides")
             named = slides if isinstance(slides, list) else []
             folders |= {_folder(str(slide)) for slide in named}
@@ -201,18 +215,18 @@ class Catalog:
 
     def _folders(self) -> dict[str, Path]:
         """Return the slides' folders by name, as the disk lists them: no id can point elsewhere."""
-        slides = self.out / "slides"
+        slides = self.out / SLIDES_NAME
         mtime = slides.stat().st_mtime_ns if slides.is_dir() else -1
         if self._listed[0] != mtime:
             self._listed = (mtime, {folder.name: folder for folder in slide_folders(self.out)})
         return self._listed[1]
 
-    def _status(self, folder: Path) -> dict[str, Any]:
+    def _status(self, folder: Path) -> AnyStatus | None:
         """Return status.json, read again only where it changed: archives have thousands."""
         try:
-            mtime = (folder / "status.json").stat().st_mtime_ns
+            mtime = (folder / STATUS_NAME).stat().st_mtime_ns
         except OSError:
-            return {}
+            return None
         with self._lock:
             known = self._statuses.get(folder.name)
             if known is None or known[0] != mtime:

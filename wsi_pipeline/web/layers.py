@@ -12,6 +12,7 @@ from wsi_pipeline.export.geojson import feature_collection
 from wsi_pipeline.files import read_json
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.results.finished import settings_of
+from wsi_pipeline.results.layout import REGIONS_NAME
 from wsi_pipeline.results.slide_files import regions_of
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.errors import NotFoundError
@@ -70,12 +71,12 @@ def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -
         if stored is not None:
             return stored
     map_ = catalog.map(entry)
-    settings = settings_of(entry.folder, entry.status, threshold)
+    settings = settings_of(entry.status, threshold)
     return feature_collection(map_, regions_of(map_, settings))
 
 
 def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:
-    path = entry.folder / "regions.geojson"
+    path = entry.folder / REGIONS_NAME
     try:
         collection: dict[str, Any] = read_json(path, root=entry.out)
     except FileNotFoundError:

@@ -28,10 +28,10 @@ from pydantic import (
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.execution.locks import review_lock
 from wsi_pipeline.files import read_json, write_atomic
+from wsi_pipeline.results.layout import REVIEW_NAME
 from wsi_pipeline.web.errors import BusyError, ConflictError, TooLargeError, UnusableError
 from wsi_pipeline.web.history import break_of, chained
 
-REVIEW_NAME: Final = "review.json"
 LARGEST_CHANGE: Final = 500
 """Items in one save."""
 MOST_CORNERS: Final = 5_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,11 @@ from typing import Any, Literal
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import bundled_folders, find_model, operating_points
 from wsi_pipeline.errors import ModelError, StorageError
+from wsi_pipeline.files import finite
 from wsi_pipeline.geometry import Size
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.results.slide_files import THUMB_NAME, THUMBNAIL_NAME
+from wsi_pipeline.results.layout import CARD_NAME, OVERLAY_NAME, THUMBNAIL_NAME
+from wsi_pipeline.results.status import Done, Empty, StainFacts
 from wsi_pipeline.web import vendor
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.classify import UploadClassifier
@@ -96,7 +98,7 @@ class ReviewService:
         """Return everything the slide page needs but pixels, map and regions."""
         map_ = self.catalog.map(entry) if entry.has_map else None
         source, size, warnings = self._image(entry, map_)
-        status = entry.status
+        status = entry.finished
         return {
             "slide_id": entry.slide_id,
             "fingerprint": entry.fingerprint,
@@ -106,14 +108,14 @@ class ReviewService:
                 "source": source,
                 "width": size.width,
                 "height": size.height,
-                "mpp": status.get("mpp"),
+                "mpp": status.mpp,
                 "tile_px": TILE_PX,
                 "max_level": DeepZoom(size).max_level if source != "none" else 0,
             },
             "map": grid_facts(map_) if map_ else None,
             "threshold": map_.threshold if map_ else None,
             "operating_points": operating_points_of(map_),
-            "warnings": [*(status.get("warnings") or []), *warnings],
+            "warnings": [*status.warnings, *warnings],
             "facts": _facts(status, map_),
             "viewer": vendor.is_installed(),
         }
@@ -122,8 +124,8 @@ class ReviewService:
         return {
             **self.catalog.row(entry),
             "fingerprint": entry.fingerprint,
-            "has_overlay": (entry.folder / "overlay.png").is_file(),
-            "has_gallery": (entry.folder / THUMB_NAME).is_file(),
+            "has_overlay": (entry.folder / OVERLAY_NAME).is_file(),
+            "has_gallery": (entry.folder / CARD_NAME).is_file(),
             "review": self._review_row(entry),
         }
 
@@ -171,27 +173,27 @@ def operating_points_of(map_: ProbabilityMap | None) -> dict[str, float]:
     return operating_points(card)
 
 
-def _facts(status: dict[str, Any], map_: ProbabilityMap | None) -> dict[str, Any]:
+def _facts(status: Done | Empty, map_: ProbabilityMap | None) -> dict[str, Any]:
     attributes = map_.attributes if map_ else {}
-    stain, mask = status.get("stain") or {}, status.get("tissue_mask") or {}
+    stain = status.stain or StainFacts()
     return {
-        "vendor": status.get("vendor"),
-        "size_l0": status.get("size_l0"),
-        "mpp_source": status.get("mpp_source"),
-        "icc": status.get("icc"),
-        "device": status.get("device"),
+        "vendor": status.vendor,
+        "size_l0": status.size_l0,
+        "mpp_source": status.mpp_source,
+        "icc": status.icc,
+        "device": status.device or None,
         "version": attributes.get("version"),
         "model": attributes.get("model"),
         "patch_px": attributes.get("patch_px"),
         "stride_px": attributes.get("stride_px"),
         "tta": attributes.get("tta"),
         "config_sha256": attributes.get("config_sha256"),
-        "stain": stain.get("used"),
-        "stain_warnings": stain.get("warnings") or [],
-        "pen_share": mask.get("pen_share"),
-        "patches_lost": status.get("patches_lost"),
-        "seconds": status.get("seconds"),
-        "totals": status.get("totals"),
+        "stain": status.stain and stain.used,
+        "stain_warnings": stain.warnings,
+        "pen_share": status.tissue_mask.pen_share,
+        "patches_lost": status.patches_lost,
+        "seconds": status.seconds,
+        "totals": finite(asdict(status.totals)) if status.totals else None,
     }
 
 

@@ -26,7 +26,7 @@ from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.files import read_below
 from wsi_pipeline.geometry import Box, RgbArray, Size
-from wsi_pipeline.results.slide_files import THUMBNAIL_NAME
+from wsi_pipeline.results.layout import THUMBNAIL_NAME
 from wsi_pipeline.slides import Pyramid, ReadPlan, SlideReader, read_canvas
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry

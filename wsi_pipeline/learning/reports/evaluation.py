@@ -89,11 +89,11 @@ def evaluate_slides(
     folder: Path,
     card: ModelCard,
     config: Config,
-    work: Path,
+    out: Path,
     patients: Sequence[str],
     facts: Mapping[str, Any],
 ) -> Evaluation:
-    """Run the pipeline on every slide with a truth and score its map; maps stay in `work`.
+    """Run the pipeline on every slide with a truth and score its map; results stay in `out`.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def evaluate_slides(
         Where there is no such slide, or a truth cannot be used.
     """
     slides = _chosen(find_truths(folder), patients)
-    comparisons = tuple(compare_slides(slides, card, config, work))
+    comparisons = tuple(compare_slides(slides, card, config, out))
     predictions = pooled_predictions(list(comparisons))
     refined = all(c.raw is not None for c in comparisons)
     # The thresholds of the card are those of patches; a refined map has one of its own.

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelCard, available_cores
+from wsi_pipeline.classifier import ModelCard, ModelRequest, available_cores
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
@@ -25,7 +25,8 @@ from wsi_pipeline.learning.data.truth import SlideTruth
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.reports.scoring import Predictions
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.pipeline.run import SlideJob, do_slide
+from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.pipeline.run import do_slide
 from wsi_pipeline.results.slide_files import regions_of
 from wsi_pipeline.slides import SlideSource
 
@@ -69,24 +70,26 @@ class SlideComparison:
 
 
 def compare_slides(
-    truths: list[SlideTruth], card: ModelCard, config: Config, work: Path
+    truths: list[SlideTruth], card: ModelCard, config: Config, out: Path
 ) -> Iterator[SlideComparison]:
-    """Run each slide through the pipeline, maps under ``work/SLIDE_ID``, and look up its truth.
+    """Run each slide through the pipeline, into ``out/slides/SLIDE_ID``, and look up its truth.
 
     Raises
     ------
     DatasetError
         Where a truth labels no cell.
     """
-    executor = ThreadBlockExecutor(config.execution.workers or available_cores())
+    threads = config.execution.workers or available_cores()
+    run = ResolvedRun(out.absolute(), config, card, ModelRequest.of(card, config))
+    run = run.placed(threads, on_gpu_workers=False)
     for number, truth in enumerate(truths, 1):
         if not truth.cells.any():
             raise DatasetError(
                 f"the truth of {truth.slide_id} labels no cell", "Leave slides without labels out"
             )
         source = SlideSource(truth.slide_path.absolute(), config.slide.mpp)
-        job = SlideJob(truth.slide_id, source, (work / truth.slide_id).absolute(), config)
-        result = do_slide(job, card, executor)
+        job = SlideJob(truth.slide_id, source)
+        result = do_slide(run, job, ThreadBlockExecutor(threads))
         map_ = ProbabilityMap.open(result.map_path)
         logger.info("%s (%d of %d) classified", truth.slide_id, number, len(truths))
         yield compare(truth.slide_id, map_, truth.cells, config)

@@ -27,7 +27,8 @@ from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.reports.model_card import write_model_card
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.pipeline.run import SlideJob, do_slide
+from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
+from wsi_pipeline.pipeline.run import do_slide
 from wsi_pipeline.slides import SlideSource
 
 logger = logging.getLogger(__name__)
@@ -247,8 +248,10 @@ def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
         {"model": str(card.folder), "outputs": "map", "inference": {"context": False}},
     )
     with tempfile.TemporaryDirectory() as scratch:
-        job = SlideJob(truth.slide_id, SlideSource(truth.slide_path), Path(scratch), config)
-        result = do_slide(job, card, ThreadBlockExecutor(available_cores()))
+        cores = available_cores()
+        run = resolve_run(config, Path(scratch)).placed(cores, on_gpu_workers=False)
+        job = SlideJob(truth.slide_id, SlideSource(truth.slide_path))
+        result = do_slide(run, job, ThreadBlockExecutor(cores))
         values = ProbabilityMap.open(result.map_path).values
     logger.info("%s classified", truth.slide_id)
     return LabelledMap(truth.slide_id, values, truth.on_cells(values.shape))
