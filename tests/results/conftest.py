@@ -1,5 +1,5 @@
-"""Archives of phantoms, as those of the runner's tests."""
+"""The archives of the runs whose results are read here."""
 
-from tests.archive.conftest import archive
+from tests.archive.conftest import archive, diary
 
-__all__ = ["archive"]
+__all__ = ["archive", "diary"]

@@ -122,12 +122,12 @@ class ResultSettings(StatusPart):
 
 
 def _totals(value: Any) -> Any:
-    """Return stored totals with NaN where null stands."""
+    """Return stored totals, NaN where null stands or an older version had no such figure."""
     if not isinstance(value, dict):
         return value
     known = {field.name for field in fields(SlideTotals)}
     stored: dict[str, Any] = {n: math.nan if v is None else v for n, v in value.items()}
-    return SlideTotals(**{name: stored[name] for name in known if name in stored})
+    return SlideTotals(**{name: stored.get(name, math.nan) for name in known})
 
 
 class SlideStatus(StatusPart):

@@ -195,7 +195,7 @@ def _result_columns(status: Done | Empty) -> dict[str, Any]:
             "tissue_mm2": _known(totals.tissue_mm2),
             "idc_mm2": _known(totals.idc_mm2),
             "idc_share": _known(totals.idc_share),
-            "regions": totals.n_regions,
+            "regions": _known(totals.n_regions),
             "mean_probability": _known(totals.mean_probability),
             "max_probability": _known(totals.max_probability),
         }
