@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.hostile import EPS, circle, many_scans, measured, tile_bomb
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.pipeline.pictures import classify_image
@@ -247,3 +248,33 @@ def test_occlusion_points_at_what_the_model_sees(classifier: DarknessClassifier)
     corner = (row * 50 // found.side, col * 50 // found.side)
     assert corner in {(30, 10), (30, 15), (35, 10), (35, 15)}
     assert drop[0, -1] < 0.2 * drop.max()
+
+
+DECODE = "decode(open(sys.argv[1], 'rb').read())"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tile_bomb(), "16384 x 21840 px"),
+        (circle(), "form a circle"),
+        (many_scans(), "64 scans"),
+        (EPS, "no readable picture"),
+    ],
+    ids=["tile", "circle", "scans", "postscript"],
+)
+def test_a_bomb_costs_neither_memory_nor_time(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(data)
+    said, megabytes = measured("from wsi_pipeline.web.classify import decode", DECODE, path)
+    assert words in said
+    assert megabytes < 60
+
+
+def test_the_largest_picture_that_is_taken_costs_a_bounded_memory(tmp_path: Path) -> None:
+    Image.new("RGBA", (4000, 4000)).save(tmp_path / "a.png", compress_level=1)
+    said, megabytes = measured(
+        "from wsi_pipeline.web.classify import decode", DECODE, tmp_path / "a.png"
+    )
+    assert said == "done"
+    assert megabytes < 400

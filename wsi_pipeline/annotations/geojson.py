@@ -7,7 +7,6 @@ list of ``names``, a string, or the JSON of one in a string (where geopandas has
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.annotations.areas import Area, check_ring, only_areas
 from wsi_pipeline.annotations.drawing import Drawing, joined
+from wsi_pipeline.files import parse_json
 from wsi_pipeline.tables import number
 
 _OF_QUPATH_02: Final = re.compile(r"(?:Path)?(\w+?)Object")
@@ -50,14 +50,14 @@ def read_geojson(text: str) -> Drawing:
 
 def _document(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         # One feature a line, as GDAL streams them; a record separator may stand before each.
         lines = [line.strip("\x1e \r") for line in text.split("\n")]
         lines = [line for line in lines if line]
         if len(lines) < 2 or not all(line[0] == "{" and line[-1] == "}" for line in lines):
             raise
-        return [json.loads(line) for line in lines]
+        return [parse_json(line) for line in lines]
 
 
 def _own_offset(document: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -150,7 +150,7 @@ def _class_name(stated: Any) -> str:
     if isinstance(stated, str):
         if stated.lstrip().startswith(("{", "[")):
             try:
-                return _class_name(json.loads(stated))
+                return _class_name(parse_json(stated))
             except ValueError:
                 pass  # a class that is named so
         return joined(stated.split(":"))

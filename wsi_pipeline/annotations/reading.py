@@ -33,8 +33,10 @@ OTHER_PROGRAMS: Final = {
     ".afi": "a list of images, no annotations",
 }
 """What other programs keep annotations in, with what to do about it."""
-_LARGEST_BYTES: Final = 2_000_000_000
-"""Of what is unpacked."""
+_LARGEST_BYTES: Final = 128 * 2**20
+"""Of a document, unpacked."""
+_MOST_VALUES: Final = 8_000_000
+"""Numbers, names and elements of a document: each takes a hundred bytes once it is read."""
 
 
 def read_annotations(path: Path) -> Drawing:
@@ -52,7 +54,7 @@ def read_annotations(path: Path) -> Drawing:
         )
     try:
         drawing = Drawing()
-        for data in _unpacked(path.read_bytes()):
+        for data in _unpacked(_bytes_of(path)):
             drawing.take(_read(data))
     except OSError as error:
         reason = error.strerror or str(error)
@@ -72,14 +74,20 @@ def annotation_stem(name: str) -> str:
     return Path(name).stem
 
 
-def _unpacked(data: bytes) -> Iterator[bytes]:
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LARGEST_BYTES + 1)
+
+
+def _unpacked(data: bytes, depth: int = 0) -> Iterator[bytes]:
     """Yield the documents of a file: itself, or what is packed in it."""
     if data.startswith(b"\x1f\x8b"):
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
             data = packed.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
-        raise ValueError(f"more than {_LARGEST_BYTES / 1e9:g} GB")
-    if not data.startswith(b"PK\x03\x04"):
+        raise ValueError(f"more than {_LARGEST_BYTES // 2**20} MB unpacked")
+    if not data.startswith(b"PK\x03\x04") or depth:  # an archive in an archive is none
+        _check_values(data)
         yield data
         return
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -87,9 +95,15 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
         if not members:
             raise ValueError("an archive without an annotation file")
         if sum(one.file_size for one in members) > _LARGEST_BYTES:
-            raise ValueError(f"more than {_LARGEST_BYTES / 1e9:g} GB")
+            raise ValueError(f"more than {_LARGEST_BYTES // 2**20} MB unpacked")
         for one in members:
-            yield from _unpacked(archive.read(one))
+            yield from _unpacked(archive.read(one), depth + 1)
+
+
+def _check_values(data: bytes) -> None:
+    """Refuse a document of more values than can be held, before it is read."""
+    if data.count(b",") + data.count(b"[") + data.count(b"<") > _MOST_VALUES:
+        raise ValueError(f"more than {_MOST_VALUES // 10**6} million values")
 
 
 def _is_document(name: str) -> bool:

@@ -165,7 +165,8 @@ def _note(counted: set[str], present: set[str], classes: Sequence[str]) -> str:
 
 def _read_truth(path: Path, map_: ProbabilityMap) -> Outlines:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG",)) as picture:
+            _check_shape((picture.height, picture.width), map_.values.shape)
             truth = np.asarray(picture)
         return _outlines_of_truth(path.name, truth, map_)
     except UnidentifiedImageError as exc:
@@ -191,12 +192,17 @@ def _outlines_of_truth(name: str, truth: NDArray[Any], map_: ProbabilityMap) -> 
     return Outlines(name, items, judged)
 
 
+def _check_shape(px: tuple[int, ...], cells: tuple[int, ...]) -> None:
+    """Refuse a picture that is not of the map, before it is unpacked: it may be of any size."""
+    if len(px) != 2 or abs(px[0] - cells[0]) > 1 or abs(px[1] - cells[1]) > 1:
+        raise ValueError(f"{px} px, but the map has {cells} cells: one pixel a cell")
+
+
 def _fitted(truth: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Cut or pad a truth image by the one row or column in which it may differ from the grid.
 
     A remainder of a slide below a pixel makes no row of cells here, but may make one elsewhere.
     """
     rows, cols = shape
-    if truth.ndim != 2 or abs(truth.shape[0] - rows) > 1 or abs(truth.shape[1] - cols) > 1:
-        raise ValueError(f"{truth.shape} px, but the map has {shape} cells: one pixel a cell")
+    _check_shape(truth.shape, shape)
     return np.pad(truth, ((0, 1), (0, 1)))[:rows, :cols]

@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsi_pipeline.classifier import ModelCard, PatchClassifier, operating_points, predict_views
-from wsi_pipeline.errors import ConfigError, DatasetError
+from wsi_pipeline.errors import ConfigError, DatasetError, SlideOpenError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.names import is_hidden
 from wsi_pipeline.pipeline.stain import stain_reference
-from wsi_pipeline.slides import IMAGE_SUFFIXES
+from wsi_pipeline.slides import IMAGE_FORMATS, IMAGE_SUFFIXES
+from wsi_pipeline.slides.tiff_bounds import check_tiff
 from wsi_pipeline.stain import StainHealth, fit_with_fallback
 from wsi_pipeline.tables import csv_bytes
 
@@ -133,13 +134,16 @@ def classify_image(
 def read_picture(path: Path, mpp: float | None, card: ModelCard) -> RgbArray:
     """Return the picture in a file at the model's µm/px, see `at_scale`."""
     try:
-        with Image.open(path) as picture:
+        check_tiff(path)
+        with Image.open(path, formats=IMAGE_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise DatasetError(
                     f"{path} has {picture.width} x {picture.height} px: that is a slide",
                     "Use `wsi-pipeline run`, which reads it in blocks and leaves the glass out",
                 )
             rgb = picture.convert("RGB")
+    except SlideOpenError as error:
+        raise DatasetError(f"{path}: {error.problem}", error.advice) from error
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} cannot be read as a picture") from error
     try:

@@ -8,10 +8,14 @@ from typing import Final
 
 from wsi_pipeline.errors import ConfigError, SlideOpenError
 from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.slides.companions import check_companions
 from wsi_pipeline.slides.pyramid import SlideReader
+from wsi_pipeline.slides.tiff_bounds import check_tiff
 
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 """Of single pictures, as `classify` and `train` take them."""
+IMAGE_FORMATS: Final = ("PNG", "JPEG", "TIFF")
+"""The same for Pillow, which else tries all of its formats; one of them starts Ghostscript."""
 SLIDE_SUFFIXES: Final = frozenset(
     {".bif", ".czi", ".dcm", ".mrxs", ".ndpi", ".scn"}
     | {".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
@@ -49,13 +53,15 @@ def open_slide(
     Raises
     ------
     SlideOpenError
-        Where the file is missing, unreadable, damaged or no slide.
+        Where the file is missing, unreadable, damaged, no slide, or made to do harm.
     ConfigError
         Where `mpp` is no positive number.
     """
     path = Path(path)
     option = _as_mpp(mpp)
     _check_is_readable_file(path)
+    check_tiff(path)
+    check_companions(path)
     # the foreign libraries are loaded with the first slide, not with the package
     from wsi_pipeline.slides.openslide_reader import OpenSlideReader, is_openslide_file
     from wsi_pipeline.slides.picture import open_picture

@@ -12,10 +12,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from tifffile import COMPRESSION
 
 from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.geometry import Mpp, RgbArray, Size
 from wsi_pipeline.slides.array_reader import ArrayReader
+from wsi_pipeline.slides.codestreams import MOST_SCANS, jpeg_has_few_scans, jpeg_size
 from wsi_pipeline.slides.color import plan_icc, profile_from_bytes
 from wsi_pipeline.slides.formats import is_tiff, read_head
 from wsi_pipeline.slides.pyramid import SlideInfo
@@ -25,6 +27,15 @@ from wsi_pipeline.slides.tiff_contents import TiffContents, colorless
 LARGEST_PICTURE_PX: Final = 1_000_000_000
 """3 GB as RGB: what is larger belongs in a pyramidal TIFF."""
 
+PICTURE_FORMATS: Final = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+"""What Pillow is asked for. Others of its formats start programs (EPS: Ghostscript)."""
+_BOUNDED: Final = frozenset(
+    {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
+    | {COMPRESSION.PACKBITS, COMPRESSION.ZSTD, COMPRESSION.LZMA}
+)
+"""Their decoders fill what the page states, and no more."""
+_MOST_SAMPLES: Final = 4
+"""Of a pixel, RGB with transparency."""
 _WHITE: Final = (255, 255, 255)
 _PYRAMID_ADVICE: Final = "Convert it to a tiled pyramidal TIFF, for instance with vips or QuPath"
 _pillow_limit = threading.Lock()
@@ -96,7 +107,8 @@ def _load_tiff(path: Path, number: int) -> _Picture:
         with tifffile.TiffFile(path) as tiff:
             _check_is_whole(path, tiff)
             page = tiff.pages[number]
-            _check_size(path, page.imagewidth, page.imagelength)
+            _check_size(path, page.imagewidth, page.imagelength, -(-page.size // _MOST_SAMPLES))
+            _check_segments(path, page)
             pixels, photometric = page.asarray(), page.photometric.name
             resolution = page_resolution(page)
             profile = page.tags.valueof("InterColorProfile")
@@ -161,6 +173,8 @@ def _load_with_pillow(path: Path) -> _Picture:
     try:
         with _open_unlimited(path) as image:
             _check_size(path, image.width, image.height)
+            if image.format == "JPEG" and not jpeg_has_few_scans(path.read_bytes()):
+                raise too_many_scans(path.name)
             image.load()
             return _Picture(
                 _rgb_from_pillow(path, image),
@@ -183,7 +197,7 @@ def _open_unlimited(path: Path) -> Image.Image:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            return Image.open(path, formats=PICTURE_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -201,8 +215,50 @@ def _on_white(rgba: Image.Image) -> RgbArray:
     return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > LARGEST_PICTURE_PX:
+def _check_segments(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuse compressed parts that state another size than the page: decoders believe them.
+
+    Raises
+    ------
+    SlideOpenError
+        Also where the compression is none whose parts can be looked at.
+    """
+    if page.compression in _BOUNDED:
+        return
+    if page.compression != COMPRESSION.JPEG:
+        name = getattr(page.compression, "name", str(page.compression))
+        raise SlideOpenError(
+            f"{path.name} is a plain TIFF compressed by {name}, which is not read",
+            _PYRAMID_ADVICE,
+        )
+    height, width = (
+        (page.tilelength, page.tilewidth)
+        if page.is_tiled
+        else (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
+    )
+    for offset, n_bytes in zip(page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(offset)
+        data = page.parent.filehandle.read(min(n_bytes, page.parent.filehandle.size))
+        size = jpeg_size(data)
+        if size is None or size.width > width or size.height > height:
+            raise SlideOpenError(
+                f"{path.name}: a part of {width} x {height} px holds a JPEG of "
+                f"{size.width if size else '?'} x {size.height if size else '?'} px",
+                "It is damaged or made to do harm: export it again",
+            )
+        if not jpeg_has_few_scans(data):
+            raise too_many_scans(path.name)
+
+
+def too_many_scans(name: str) -> SlideOpenError:
+    """Return the refusal of a JPEG that is decoded in more passes than any encoder makes."""
+    return SlideOpenError(
+        f"{name}: a JPEG of more than {MOST_SCANS} scans", "Save it again as a plain JPEG or PNG"
+    )
+
+
+def _check_size(path: Path, width: int, height: int, n_px: int = 0) -> None:
+    if max(width * height, n_px) > LARGEST_PICTURE_PX:
         raise SlideOpenError(
             f"{path.name} has {width} x {height} px, too many to hold in memory as a plain picture",
             _PYRAMID_ADVICE,

@@ -26,6 +26,8 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import Box, RgbArray, Size
+from wsi_pipeline.slides.codestreams import StreamSize, jpeg2000_size, jpeg_size
+from wsi_pipeline.slides.tiff_bounds import MOST_TILE_BYTES
 
 VENDORS: Final = frozenset({"aperio", "generic-tiff"})
 """Whose levels are TIFF pages as they stand. Others shift, crop or rotate theirs."""
@@ -35,6 +37,10 @@ _BY_TIFFFILE: Final = frozenset(
     # of Aperio's two kinds of JPEG 2000 the one whose colors need no conversion
     | {COMPRESSION.APERIO_JP2000_RGB}
 )
+_STATED_SIZES: Final[dict[int, Callable[[bytes], StreamSize | None]]] = {
+    COMPRESSION.JPEG: jpeg_size,
+    COMPRESSION.APERIO_JP2000_RGB: jpeg2000_size,
+}
 _TOP_LEFT: Final = 1
 _DECODER_ERRORS: Final = (ValueError, RuntimeError, OSError, EOFError, struct.error)
 
@@ -48,6 +54,7 @@ class TiffTiles:
     def __init__(self, path: Path, page: tifffile.TiffPage, decode: Decode) -> None:
         self._file = _PositionedFile(path)
         self._decode = decode
+        self._stated_size = _STATED_SIZES.get(page.compression)
         self._offsets: tuple[int, ...] = page.dataoffsets
         self._byte_counts: tuple[int, ...] = page.databytecounts
         self._size = Size(page.imagewidth, page.imagelength)
@@ -101,16 +108,28 @@ class TiffTiles:
         None where the tile is missing or cannot be decoded without doubt.
         """
         offset, n_bytes = self._offsets[index], self._byte_counts[index]
-        if n_bytes == 0:
+        if not 0 < n_bytes <= MOST_TILE_BYTES:
             return None
         try:
-            pixels = self._decode(self._file.read(offset, n_bytes), index)
+            data = self._file.read(offset, n_bytes)
+            if not self._states_its_size(data):
+                return None
+            pixels = self._decode(data, index)
         except _DECODER_ERRORS:
             return None
         if pixels.shape != (self._tile.height, self._tile.width, 3) or pixels.dtype != np.uint8:
             return None
         box = self.box(index)
         return pixels[: box.height, : box.width]
+
+    def _states_its_size(self, data: bytes) -> bool:
+        """Tell whether a compressed tile is as large as the file says: decoders believe the tile.
+
+        Of other codecs the file says it; a decoder of those fills no more than a tile.
+        """
+        if self._stated_size is None:
+            return True
+        return self._stated_size(data) == (self._tile.width, self._tile.height)
 
 
 def tiles_of_page(path: Path, page: tifffile.TiffPage) -> TiffTiles | None:

@@ -6,7 +6,6 @@ away; any other polygon includes. With exclusions alone the automatic mask stays
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,10 +21,12 @@ from skimage.draw import polygon as polygon_pixels
 from skimage.measure import find_contours
 
 from wsi_pipeline.errors import TissueError
+from wsi_pipeline.files import parse_json
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.tissue.mask import TissueMask
 
 EXCLUDE = "exclude"
+MASK_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")
 _OUTLINE_COLOR = [0, 160, 0]
 
 
@@ -82,7 +83,7 @@ def mask_from_png(path: Path, automatic: TissueMask) -> TissueMask:
     Parameters
     ----------
     path : Path
-        Any picture that Pillow reads, of any size with the proportions of the scanned area.
+        A PNG, TIFF, JPEG or BMP picture, of any size with the proportions of the scanned area.
     automatic : TissueMask
         Gives the shape and the slide's glass color.
 
@@ -92,9 +93,9 @@ def mask_from_png(path: Path, automatic: TissueMask) -> TissueMask:
         Where the file cannot be read, or its proportions are 2 % and more off.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=MASK_FORMATS) as picture:
             grey = picture.convert("L")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise TissueError(
             f"the mask {path.name} cannot be read: {error}", "Give a PNG or a GeoJSON file"
         ) from error
@@ -145,7 +146,7 @@ def _feature(part: Polygon) -> dict[str, Any]:
 def _polygons(path: Path) -> Iterator[tuple[Polygon, bool]]:
     """Yield each polygon with whether it is an exclusion."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         for feature in _features(data):
             is_exclusion = EXCLUDE in _names(feature)
             for part in _parts(shape(feature.get("geometry", feature))):

@@ -21,7 +21,7 @@ from wsi_pipeline.classifier import (
     operating_points,
     predict_views,
 )
-from wsi_pipeline.errors import DatasetError
+from wsi_pipeline.errors import DatasetError, SlideOpenError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.pipeline.pictures import (
     CutPicture,
@@ -30,6 +30,8 @@ from wsi_pipeline.pipeline.pictures import (
     normalize_stain,
     stain_words,
 )
+from wsi_pipeline.slides.codestreams import MOST_SCANS, jpeg_has_few_scans
+from wsi_pipeline.slides.tiff_bounds import check_tiff_file
 from wsi_pipeline.web.errors import BusyError, TooLargeError, UnusableError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
@@ -133,11 +135,10 @@ class UploadClassifier:
         ------
         TooLargeError, UnusableError, BusyError
         """
-        picture = decode(data)
         if not self._turn.acquire(timeout=WAIT_SECONDS):
             raise BusyError("the model is at work for others", "Try again in a few seconds")
-        try:
-            return self._answer(picture, um_px)
+        try:  # unpacking too: one picture at a time is in memory
+            return self._answer(decode(data), um_px)
         finally:
             self._turn.release()
 
@@ -203,13 +204,17 @@ def decode(data: bytes) -> RgbArray:
     Raises
     ------
     TooLargeError
-        Where it has more pixels than are taken: found out from the header, nothing is unpacked.
+        Where it has more pixels than are taken, or parts that are larger than it: found out from
+        the header, nothing is unpacked.
     UnusableError
         Where it is no picture, damaged, or of a kind that cannot be classified.
     """
     try:
+        _check_stream(data)
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             _check_header(picture)
+            if not picture.has_transparency_data:
+                return np.asarray(picture.convert("RGB"))
             rgba = picture.convert("RGBA")
     except DECODER_ERRORS as error:
         raise UnusableError(
@@ -217,6 +222,16 @@ def decode(data: bytes) -> RgbArray:
         ) from error
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+
+
+def _check_stream(data: bytes) -> None:
+    """Refuse what is not bounded by the picture's own size: tiles, tags, pages, scans."""
+    try:
+        check_tiff_file(BytesIO(data), "the file")
+    except SlideOpenError as error:
+        raise TooLargeError(error.problem, "Save it as a plain PNG") from error
+    if data.startswith(b"\xff\xd8") and not jpeg_has_few_scans(data):
+        raise TooLargeError(f"a JPEG of more than {MOST_SCANS} scans", "Save it as a plain PNG")
 
 
 def _check_header(picture: Image.Image) -> None:

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.names import is_hidden
-from wsi_pipeline.slides import IMAGE_SUFFIXES
+from wsi_pipeline.slides import IMAGE_FORMATS, IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def _archive_file(path: Path, folder: Path, problems: dict[str, list[str]]) -> L
 def _read_patch(path: Path, patch_px: int, *, reduce_larger: bool) -> tuple[RgbArray | None, str]:
     """Return the patch (None where unusable) and the problem met, if any."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=IMAGE_FORMATS) as picture:
             rgb = picture.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None, "unreadable, left out"

@@ -15,6 +15,7 @@ from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.slides import SLIDE_SUFFIXES
 
 SUFFIX: Final = "_truth.png"
+TRUTH_FORMATS: Final = ("PNG",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ def _read(path: Path) -> SlideTruth:
     if not slides:
         raise DatasetError(f"{path} has no slide {name}.* beside it", "Put the slide beside it")
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=TRUTH_FORMATS) as picture:
             cells = np.asarray(picture)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
