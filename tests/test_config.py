@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wsi_pipeline.config import Config, load_config
+from wsi_pipeline.config import Config, as_config, load_config
 from wsi_pipeline.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -75,3 +75,21 @@ def test_the_map_checksum_ignores_how_it_is_computed_and_drawn() -> None:
     assert load_config(None, {"tiling": {"stride_px": 25}}).map_sha256("abc") != plain
     assert load_config(None, {"inference": {"tta": True}}).map_sha256("abc") != plain
     assert Config().map_sha256("abd") != plain
+
+
+def test_from_python_a_mapping_a_path_or_nothing_will_do() -> None:
+    dense = as_config({"tiling": {"stride_px": 25}})
+    assert dense.tiling.stride_px == 25
+    assert as_config(dense) is dense
+    assert as_config(None) == Config()
+    assert as_config(str(CONFIGS / "dense.yaml")) == as_config(CONFIGS / "dense.yaml")
+
+
+def test_anything_else_is_answered_with_what_to_pass() -> None:
+    with pytest.raises(ConfigError, match=r"config is a int\. Pass the path of a YAML file"):
+        as_config(25)  # type: ignore[arg-type]
+
+
+def test_a_wrong_key_of_a_mapping_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key tiling\.stride; did you mean stride_px"):
+        as_config({"tiling": {"stride": 25}})

@@ -209,6 +209,40 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
         raise _config_error(error, str(path) if path else "the options") from error
 
 
+def as_config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
+    """Return the configuration that a caller from Python means.
+
+    Parameters
+    ----------
+    config : Config, mapping, path of a YAML file or None
+        A mapping holds nested values that stand above the built-in defaults, which None means.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`; or for anything else, with what to pass.
+
+    Examples
+    --------
+    >>> as_config({"tiling": {"stride_px": 25}}).tiling.stride_px
+    25
+    >>> as_config({"tiling": {"stride": 25}})
+    Traceback (most recent call last):
+        ...
+    wsi_pipeline.errors.ConfigError: the options: unknown key tiling.stride; did you mean ...
+    """
+    if isinstance(config, Config):
+        return config
+    if config is None or isinstance(config, str | Path):
+        return load_config(Path(config) if config is not None else None)
+    if isinstance(config, Mapping):
+        return load_config(None, config)
+    raise ConfigError(
+        f"config is a {type(config).__name__}",
+        'Pass the path of a YAML file, a mapping such as {"tiling": {"stride_px": 25}}, or None',
+    )
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -105,8 +105,11 @@ def test_dice_against_an_outline_is_that_of_the_areas(
     assert float(row["dice"]) == pytest.approx(0.5)
     assert float(row["iou"]) == pytest.approx(1 / 3, abs=1e-5)
     assert float(row["reference_mm2"]) == pytest.approx(0.64)
-    assert "beta: no reference for this slide" in said
+    assert "2 of 3 slides are not compared (-v lists them)" in said
     assert (tmp_path / "res/alpha.png").exists()
+    assert said.splitlines()[-1].startswith("pooled ")  # the result is what the output ends with
+    words = ("compare", finished_run, tmp_path / "drawn", "-o", tmp_path / "res", "-v")
+    assert "beta: no reference for this slide" in command(*words)[1]
 
 
 def test_the_stated_dice_decides_the_exit_status(

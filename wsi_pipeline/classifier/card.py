@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -21,7 +22,14 @@ from wsi_pipeline.errors import ModelError
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL: Final = "idc-compact"
-REQUIRED_KEYS: Final = ("name", "patch_size_px", "spacing_um_px", "class_names", "input_range")
+REQUIRED_KEYS: Final = {
+    "name": '"mine"',
+    "patch_size_px": "50, the side of a patch in px",
+    "spacing_um_px": "8.0, the µm/px of the patches that it was trained on",
+    "class_names": '["IDC"], a name for each output, in order',
+    "input_range": "[0, 255], or what else black and white become before the network sees them",
+}
+"""Without these nobody can know at which scale a model works: an example and meaning of each."""
 POSITIVE_WORDS: Final = ("idc", "invasive", "tumor", "tumour", "malignant", "cancer", "positive")
 TOLERANCE: Final = 1e-3
 """Half precision may end a hair beyond 0 or 1."""
@@ -153,17 +161,18 @@ def read_card(folder: Path) -> ModelCard:
         record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / 'model.json'} is not readable JSON: {error}") from error
-    missing = [key for key in REQUIRED_KEYS if key not in record]
+    missing = [key for key in REQUIRED_KEYS if record.get(key) is None]
     if missing:
         raise ModelError(
             f"{folder / 'model.json'} lacks {', '.join(missing)}",
-            "Without them the pipeline cannot know at which scale the model works",
+            "Add " + "; ".join(f'"{key}": {REQUIRED_KEYS[key]}' for key in missing),
         )
     try:
         card = _card(folder, record)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{folder / 'model.json'} has a value of the wrong kind: {error}"
+            f"{folder / 'model.json'} has a value of the wrong kind: {error}",
+            *_examples_for(record),
         ) from error
     _check_values(card)
     _check_weights(card)
@@ -189,6 +198,23 @@ def _card(folder: Path, record: dict[str, Any]) -> ModelCard:
         context=ContextRefinement.from_dict(record["context"]) if record.get("context") else None,
         record=record,
     )
+
+
+def _examples_for(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the advice for a value of the wrong kind: required keys as they stand, and should."""
+    kinds: dict[str, Any] = {
+        "name": str,
+        "patch_size_px": int,
+        "spacing_um_px": (int, float),
+        "class_names": list,
+    }
+    wrong = [key for key, kind in kinds.items() if not isinstance(record[key], kind)]
+    if not isinstance(record["input_range"], list) or len(record["input_range"]) != 2:
+        wrong.append("input_range")
+    if wrong:
+        yield "; ".join(
+            f'"{key}" is {json.dumps(record[key])}, expected {REQUIRED_KEYS[key]}' for key in wrong
+        )
 
 
 def _color(value: Any) -> tuple[int, int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
@@ -35,7 +36,7 @@ exit status:
                        or a cell was classified by one run alone; 0 asks for equal maps
        either          missed, too, where the other run finished a slide that this one has not
   2  wrong usage: no such reference, or none of its files is named by a slide of the run
-A slide without a reference is listed and does not count.
+Slides without a reference do not count; their number is printed, and -v lists them.
 """
 
 
@@ -71,9 +72,11 @@ def execute(options: argparse.Namespace) -> int:
         )
     folder = options.folder or options.out / "compare"
     comparison = compare_run(options.out, options.reference, folder, options.classes)
+    for line in problem_lines(comparison, verbose=options.verbose):
+        print(line)
+    print(f"  table     {folder / 'compare.csv'}\n  figures   {folder / 'compare.json'}")
+    print(f"  pictures  {folder}\n")
     print("\n".join(table_lines(comparison)))
-    print(f"\n  table     {folder / 'compare.csv'}\n  figures   {folder / 'compare.json'}")
-    print(f"  pictures  {folder}")
     missed = comparison.misses(min_dice=options.min_dice, tolerance=options.tolerance)
     for words in missed:
         print(f"MISSED: {words}")
@@ -81,8 +84,37 @@ def execute(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if missed or failed else EXIT_DONE
 
 
+def problem_lines(comparison: Comparison, *, verbose: bool) -> list[str]:
+    """Return what could not be compared: failures by name, the unmatched by name or as a count."""
+    told = [slide for slide in comparison.slides if slide.problem]
+    unmatched = [slide for slide in told if not slide.has_failed and not slide.readings]
+    lines = [
+        f"{slide.slide_id}: {'FAILED: ' if slide.has_failed else ''}{slide.problem}"
+        for slide in told
+        if slide not in unmatched
+    ]
+    if verbose:
+        lines += [f"{slide.slide_id}: {slide.problem}" for slide in unmatched]
+        lines += [f"{name}: only the reference has finished it" for name in comparison.missing]
+    else:
+        if unmatched:
+            n, n_all = len(unmatched), len(comparison.slides)
+            lines.append(f"{n} of {n_all} slides are not compared (-v lists them)")
+        if comparison.missing:
+            lines.append(f"{len(comparison.missing)} more are finished by the reference alone (-v)")
+    return lines + _unused_lines(comparison.unused, verbose=verbose)
+
+
+def _unused_lines(unused: Sequence[str], *, verbose: bool) -> list[str]:
+    shown = unused if verbose else unused[:MAX_UNUSED]
+    lines = [f"not used: {name}" for name in shown]
+    if len(unused) > len(shown):
+        lines.append(f"not used: {len(unused) - len(shown)} more (-v), see compare.json")
+    return lines
+
+
 def table_lines(comparison: Comparison) -> list[str]:
-    """Return the table of the slides, the pooled figures and what could not be compared."""
+    """Return the table of the slides and, last, the pooled figures."""
     rows: list[tuple[str, ...]] = [
         ("slide", "Dice", "IoU", "sens.", "prec.", "mm²", "ref. mm²", "missed", "false")
     ]
@@ -94,18 +126,7 @@ def table_lines(comparison: Comparison) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]
     lines.insert(-1, "-" * len(lines[0]))
-    lines += _reader_lines(comparison)
-    for slide in comparison.slides:
-        if slide.problem:
-            lines.append(
-                f"{slide.slide_id}: {'FAILED: ' if slide.has_failed else ''}{slide.problem}"
-            )
-    lines += [f"{name}: only the reference has finished it" for name in comparison.missing]
-    unused = comparison.unused
-    lines += [f"not used: {name}" for name in unused[:MAX_UNUSED]]
-    if len(unused) > MAX_UNUSED:
-        lines.append(f"not used: {len(unused) - MAX_UNUSED} more, see compare.json")
-    return lines
+    return [*_reader_lines(comparison), *lines]
 
 
 def _cells(name: str, figures: dict[str, float]) -> tuple[str, ...]:

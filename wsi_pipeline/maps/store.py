@@ -2,8 +2,8 @@
 
 Scale and translation are those of the cells' *edges*, as in the group attributes: cell (r, c)
 covers ``translation + (r, c) * scale`` to ``translation + (r + 1, c + 1) * scale`` micrometers on
-the slide. A viewer that takes coordinates for those of pixel centers (napari) shows the map half a
-cell up and to the left; add half of `scale` to `translation` there.
+the slide. A viewer that takes coordinates for those of pixel centers shows the map half a cell up
+and to the left; add half of `scale` to `translation` there, as `export.napari` does for napari.
 
 References
 ----------
@@ -231,11 +231,11 @@ def _rendering_hint() -> dict[str, Any]:
     window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
     channel = {
         "label": "IDC probability",
-        "color": "FFFFFF",
+        "color": "FDE725",  # the upper end of viridis; a hint can name no color map
         "window": window,
         "active": True,
         "coefficient": 1,
         "family": "linear",
         "inverted": False,
     }
-    return {"channels": [channel], "rdefs": {"model": "greyscale"}}
+    return {"channels": [channel], "rdefs": {"model": "color"}}
