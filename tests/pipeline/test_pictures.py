@@ -72,13 +72,13 @@ def test_a_finer_picture_is_reduced_by_area_averaging(
     tmp_path: Path, color_classifier: Any
 ) -> None:
     fine = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    picture = read_picture(_save(tmp_path / "p.png", fine), 4.0, color_classifier.card)
+    picture = read_picture(_save(tmp_path / "p.png", fine), 4.0, color_classifier.card).rgb
     means = fine.reshape(32, 2, 48, 2, 3).mean((1, 3))
     np.testing.assert_allclose(picture, means, atol=1)
 
 
 def test_a_coarser_picture_is_refused(tmp_path: Path, color_classifier: Any) -> None:
-    path = _save(tmp_path / "p.png", np.zeros((40, 40, 3), np.uint8))
+    path = _save(tmp_path / "p.png", np.full((40, 40, 3), 200, np.uint8))
     with pytest.raises(DatasetError, match=r"16 µm/px is coarser than the model's 8 µm/px"):
         read_picture(path, 16.0, color_classifier.card)
 
@@ -94,7 +94,7 @@ def test_a_picture_of_slide_size_is_sent_to_run(
 ) -> None:
     monkeypatch.setattr("wsi_pipeline.pipeline.pictures.MAX_PIXELS", 1000)
     path = _save(tmp_path / "p.png", np.zeros((40, 40, 3), np.uint8))
-    with pytest.raises(DatasetError, match=r"that is a slide.*wsi-pipeline run"):
+    with pytest.raises(DatasetError, match=r"40 x 40 px: that is a slide.*wsi-pipeline run"):
         read_picture(path, None, color_classifier.card)
 
 

@@ -18,6 +18,7 @@ from wsi_pipeline.classifier import ModelCard, PatchClassifier, operating_points
 from wsi_pipeline.errors import ConfigError, DatasetError, SlideOpenError
 from wsi_pipeline.geometry import RgbArray
 from wsi_pipeline.names import is_hidden
+from wsi_pipeline.pipeline.decoding import DecodedPicture, decoded
 from wsi_pipeline.pipeline.stain import stain_reference
 from wsi_pipeline.slides import IMAGE_FORMATS, IMAGE_SUFFIXES
 from wsi_pipeline.slides.tiff_bounds import check_tiff
@@ -28,6 +29,8 @@ SCALE_TOLERANCE: Final = 0.02
 """A picture within 2 % of the model's µm/px is taken as it is."""
 MAX_PIXELS: Final = 40_000_000
 """Larger pictures are slides: `run` reads them in blocks and leaves the glass out."""
+UNREADABLE: Final = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError)
+"""What Pillow's decoders raise on damaged files."""
 STAIN_PIXELS: Final = 200_000
 """Most pixels of a picture that its stain is fitted on."""
 
@@ -110,7 +113,8 @@ def classify_image(
         Where the picture cannot be read, is coarser than the model's µm/px, or is a slide.
     """
     card = classifier.card
-    cut = cut_picture(read_picture(path, mpp, card), card.patch_size_px)
+    read = read_picture(path, mpp, card)
+    cut = cut_picture(read.rgb, card.patch_size_px)
     patches, health = normalize_stain(cut.patches, card)
     stain = [stain_words(health)] if health else []
     if tta:
@@ -127,29 +131,33 @@ def classify_image(
             p,
             {name: p >= threshold for name, threshold in points.items()},
             None if spread is None else float(spread[i]),
-            "; ".join(filter(None, (cut.notes[i], *stain))),
+            "; ".join(filter(None, (cut.notes[i], *read.notes, *stain))),
         )
 
 
-def read_picture(path: Path, mpp: float | None, card: ModelCard) -> RgbArray:
-    """Return the picture in a file at the model's µm/px, see `at_scale`."""
+def read_picture(path: Path, mpp: float | None, card: ModelCard) -> DecodedPicture:
+    """Return the picture in a file at the model's µm/px, see `decoded` and `at_scale`."""
     try:
         check_tiff(path)
         with Image.open(path, formats=IMAGE_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise DatasetError(
-                    f"{path} has {picture.width} x {picture.height} px: that is a slide",
-                    "Use `wsi-pipeline run`, which reads it in blocks and leaves the glass out",
-                )
-            rgb = picture.convert("RGB")
+            _check_size(picture)
+            found = decoded(picture)
+        scale = card.spacing_um_px if mpp is None else mpp
+        return DecodedPicture(at_scale(found.rgb, scale, card), found.notes)
     except SlideOpenError as error:
         raise DatasetError(f"{path}: {error.problem}", error.advice) from error
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} cannot be read as a picture") from error
-    try:
-        return at_scale(np.asarray(rgb), card.spacing_um_px if mpp is None else mpp, card)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error.problem}", error.advice) from error
+
+
+def _check_size(picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise DatasetError(
+            f"it has {picture.width} x {picture.height} px: that is a slide",
+            "Use `wsi-pipeline run`, which reads it in blocks and leaves the glass out",
+        )
 
 
 def at_scale(picture: RgbArray, mpp: float, card: ModelCard) -> RgbArray:

@@ -16,6 +16,8 @@ from wsi_pipeline.geometry import RgbArray
 
 DARKEST_SLIDE: Final = 64
 """Glass at 12 bits kept in 16 shows as 15 of 255, at 14 bits as 63; of a dark scan as 182."""
+DARKEST_FIELD: Final = 32
+"""The same of a field that may be all tissue: at 12 bits in 16 that shows as 13 at most."""
 BLACK: Final = 40
 """Largest channel of a black pixel. The darkest tissue of a dark scan has 110 on average."""
 BLACK_SHARE: Final = 0.05
@@ -33,7 +35,12 @@ CONTRAST: Final = 25
 _ENOUGH_PX: Final = 1_000_000
 
 
-def why_not_assessable(rgb: RgbArray, background_rgb: tuple[int, int, int] | None = None) -> str:
+def why_not_assessable(
+    rgb: RgbArray,
+    background_rgb: tuple[int, int, int] | None = None,
+    *,
+    darkest: int = DARKEST_SLIDE,
+) -> str:
     """Say why no verdict can rest on a picture.
 
     Parameters
@@ -42,6 +49,9 @@ def why_not_assessable(rgb: RgbArray, background_rgb: tuple[int, int, int] | Non
         A slide's thumbnail, or a field of it.
     background_rgb : tuple of int or None
         The color of what was not scanned; it is left out.
+    darkest : int
+        Up to which the brightest pixels are nearly black: `DARKEST_FIELD` where there may be no
+        glass.
 
     Returns
     -------
@@ -55,12 +65,12 @@ def why_not_assessable(rgb: RgbArray, background_rgb: tuple[int, int, int] | Non
     if not len(pixels):
         return ""
     largest, smallest = pixels.max(axis=1), pixels.min(axis=1)
-    return _why_dark(largest, smallest) or _why_gray(largest, smallest)
+    return _why_dark(largest, smallest, darkest) or _why_gray(largest, smallest)
 
 
-def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
+def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8], darkest: int) -> str:
     brightest = int(np.percentile(largest, 99.5))
-    if brightest <= DARKEST_SLIDE:
+    if brightest <= darkest:
         return (
             f"nearly black: 99.5 % of its pixels are at or below {brightest} of 255, as of 12 bits "
             "kept in 16"

@@ -23,6 +23,7 @@ from wsi_pipeline.classifier import (
 )
 from wsi_pipeline.errors import DatasetError, SlideOpenError
 from wsi_pipeline.geometry import FloatArray, RgbArray
+from wsi_pipeline.pipeline.decoding import DecodedPicture, decoded
 from wsi_pipeline.pipeline.pictures import (
     CutPicture,
     at_scale,
@@ -44,9 +45,6 @@ SMALLEST_SHARE: Final = 0.5
 OCCLUDER_SHARE: Final = 0.2
 """Side of the square that hides a part of the patch, as a share of the patch's."""
 WAIT_SECONDS: Final = 20.0
-_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""8 bits a channel; 16-bit and float pictures have no agreed white."""
-
 
 DECODER_ERRORS: Final = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError),
@@ -86,6 +84,8 @@ class Classification(BaseModel):
     """At which the picture was taken to be."""
     is_scale_assumed: bool
     """True where none was given: the model's own was assumed."""
+    notes: list[str] = []
+    """What a user should know of the file: pages that were left out, a picture that was turned."""
     is_padded: bool
     """True where the picture did not fill its patches; the rest was taken for glass."""
     stain: str
@@ -157,7 +157,8 @@ class UploadClassifier:
             **{name: card.record[name] for name in shown if name in card.record},
         }
 
-    def _answer(self, picture: RgbArray, um_px: float | None) -> Classification:
+    def _answer(self, decoded: DecodedPicture, um_px: float | None) -> Classification:
+        picture = decoded.rgb
         if self._classifier is None:
             self._classifier = self._load()
         classifier = self._classifier
@@ -172,6 +173,7 @@ class UploadClassifier:
             height_px=picture.shape[0],
             um_px=scale,
             is_scale_assumed=um_px is None,
+            notes=list(decoded.notes),
             is_padded=any(field.notes),
             stain=stain,
             rows=field.rows,
@@ -193,13 +195,8 @@ def calls(probability: float, points: dict[str, float]) -> list[Call]:
     ]
 
 
-def decode(data: bytes) -> RgbArray:
-    """Return the pixels of an uploaded file.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-        Transparent pixels on white.
+def decode(data: bytes) -> DecodedPicture:
+    """Return the pixels of an uploaded file, as `classify` reads them.
 
     Raises
     ------
@@ -213,15 +210,13 @@ def decode(data: bytes) -> RgbArray:
         _check_stream(data)
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             _check_header(picture)
-            if not picture.has_transparency_data:
-                return np.asarray(picture.convert("RGB"))
-            rgba = picture.convert("RGBA")
+            return decoded(picture)
+    except DatasetError as error:
+        raise UnusableError(error.problem, error.advice) from error
     except DECODER_ERRORS as error:
         raise UnusableError(
             "the file is no readable picture", "Send a whole PNG, JPEG or TIFF file"
         ) from error
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
 
 
 def _check_stream(data: bytes) -> None:
@@ -240,11 +235,6 @@ def _check_header(picture: Image.Image) -> None:
             f"the picture has {picture.width} x {picture.height} px, at most "
             f"{MAX_PIXELS / 1e6:.0f} megapixels are taken",
             "Cut out a field, or run the whole slide with `wsi-pipeline run`",
-        )
-    if picture.mode not in _MODES:
-        raise UnusableError(
-            f"the picture's pixels are of the kind {picture.mode}, not 8 bits a color",
-            "Save it as an 8-bit RGB picture",
         )
 
 

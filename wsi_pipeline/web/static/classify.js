@@ -59,9 +59,10 @@ async function show(answer, file) {
   byId("result").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
-function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, stain, notice }) {
+function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, stain, notice, notes }) {
   return [
     notice,
+    ...notes.map((note) => sentence(note)),
     assumed ? `No scale was given: ${um} µm per pixel, the model's own, was assumed. At another scale the answer means nothing.` : null,
     stain ? `${sentence(stain)} A slide's stain is fitted on all of its tissue: expect other figures there.` : null,
     padded ? "The picture does not fill whole patches; the rest was taken for glass." : null,
