@@ -5,7 +5,8 @@ unequally, while glass, dust, hair, scratches, bubbles and coverslip edges only 
 Strongly colored pixels are the core of the mask. Fat, whose membranes hardly stain, is faint or
 grey but forms a lace some hundred µm wide that hangs on the core: it is kept by its texture. A
 hair is grey too, but thin; a smudge is wide, but smooth; dust is neither next to tissue nor large;
-the edge of a slide or coverslip is all these, but hardly anything about it has a stain's hue.
+the edge of a slide or coverslip is all these, but hardly anything about it has a stain's hue. A
+wash of eosin on the glass has a stain's hue, but neither texture nor an edge.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from wsi_pipeline.tissue import morphology
 from wsi_pipeline.tissue.artifacts import Artifacts, find_black, find_pen, is_black, under_pen
 from wsi_pipeline.tissue.glass import Glass, find_glass, same_color
 from wsi_pipeline.tissue.planes import in_planes, strips
+from wsi_pipeline.tissue.residue import find_residue
 
 TARGET_UM_PX = 16.0
 """µm/px to make the thumbnail at: fat membranes (a few µm thick around cells of 50 to 100 µm) still
@@ -206,6 +208,8 @@ def segment_tissue(
     pen = find_pen(od, black, um_px)
     foreign = pen | black
     evidence = _evidence(od, dark, um_px, parameters)
+    residue = find_residue(thumbnail, od, um_px)
+    evidence.color[residue], evidence.hued[residue] = 0.0, False
     colors = evidence.color[~foreign] if foreign.any() else evidence.color
     threshold = _guarded_otsu(colors, parameters)
     mask = _grow_from_core(evidence, foreign, threshold, um_px, parameters)
