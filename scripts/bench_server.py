@@ -70,6 +70,7 @@ class Server:
     @classmethod
     def start(cls, out: Path) -> Server:
         command = [sys.executable, "-m", "wsi_pipeline", "serve", str(out), "--port", "0"]
+        command += ["--no-token"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.errors import ConfigError, StorageError
-from wsi_pipeline.web.access import Access
+from wsi_pipeline.web.access import UNGUESSABLE, Access
 from wsi_pipeline.web.app import create_app
 from wsi_pipeline.web.audit import AuditLog
 from wsi_pipeline.web.proxies import ProxyTrust, checked_prefix
@@ -172,6 +172,17 @@ def test_guessing_is_slowed_down_and_written_down(serve: Serve, way: str) -> Non
     assert len(refused) == 5
     assert TOKEN not in log.read_text()
     assert "guess" not in log.read_text()
+
+
+def test_a_program_with_a_token_that_nobody_guesses_is_not_kept_out_by_who_tries(
+    serve: Serve,
+) -> None:
+    token = "x" * UNGUESSABLE
+    client, _ = serve(Access(token))
+    for n in range(8):
+        client.get("/api/archive", headers={"authorization": f"Bearer guess {n}"})
+    right = client.get("/api/archive", headers={"authorization": f"Bearer {token}"})
+    assert right.status_code == 200
 
 
 def test_who_is_in_stays_in_while_others_guess(serve: Serve) -> None:

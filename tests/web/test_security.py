@@ -46,10 +46,10 @@ def test_this_machines_own_names_are_good(host: str) -> None:
         {"origin": "null", "x-wsi-pipeline": "1"},
         {"origin": "http://[", "x-wsi-pipeline": "1"},
         {"origin": "http://127.0.0.1:9999", "x-wsi-pipeline": "1"},
-        {"sec-fetch-backend": "cross-backend", "x-wsi-pipeline": "1"},
-        {"sec-fetch-backend": "same-backend", "x-wsi-pipeline": "1"},
+        {"sec-fetch-site": "cross-site", "x-wsi-pipeline": "1"},
+        {"sec-fetch-site": "same-site", "x-wsi-pipeline": "1"},
         {"origin": "http://127.0.0.1:8000"},
-        {"sec-fetch-backend": "same-origin"},
+        {"sec-fetch-site": "same-origin"},
         {"cookie": "a=b"},
     ],
     ids=str,
@@ -66,7 +66,7 @@ def test_a_foreign_page_can_change_nothing(
 
 
 def test_our_own_page_and_plain_programs_may_ask() -> None:
-    own = {"host": "a:1", "origin": "http://a:1", "sec-fetch-backend": "same-origin"}
+    own = {"host": "a:1", "origin": "http://a:1", "sec-fetch-site": "same-origin"}
     check_origin(Headers({**own, "x-wsi-pipeline": "1"}))
     check_origin(Headers({"host": "a:1"}))
     with pytest.raises(ForbiddenError):

@@ -189,8 +189,16 @@ def _audit_of(options: argparse.Namespace) -> AuditLog:
     else:
         audit = AuditLog(options.out / AUDIT_NAME, root=options.out)
     if options.out.is_dir():  # else there is nothing to serve
-        audit.note("start", getpass.getuser(), options.host, out=str(options.out))
+        audit.note("start", _account(), options.host, out=str(options.out))
     return audit
+
+
+def _account() -> str:
+    """Return who runs this; a container may have no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def listen(host: str, port: int) -> socket.socket:

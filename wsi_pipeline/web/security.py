@@ -8,7 +8,7 @@ anything that is not a file of ours (CSP).
 
 References
 ----------
-OWASP Cheat Sheets "Cross-Backend Request Forgery Prevention" and "Content Security Policy".
+OWASP Cheat Sheets "Cross-Site Request Forgery Prevention" and "Content Security Policy".
 """
 
 from __future__ import annotations
@@ -178,11 +178,14 @@ def check_origin(headers: Headers, *, is_form: bool = False) -> None:
     ------
     ForbiddenError
     """
-    origin, backend = headers.get("origin"), headers.get("sec-fetch-backend")
-    is_foreign = backend not in (None, "same-origin", "none") or (
-        origin is not None and _netloc(origin) != headers.get("host", "").lower()
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    ours = {headers[name].lower() for name in ("host", "x-forwarded-host") if name in headers}
+    is_elsewhere = origin is not None and _netloc(origin) not in ours
+    # A browser that says "same-origin" knows: it is a proxy that has changed the host's name.
+    is_foreign = site not in (None, "same-origin", "none") or (
+        is_elsewhere and site != "same-origin"
     )
-    is_browser = origin is not None or backend is not None or "cookie" in headers
+    is_browser = origin is not None or site is not None or "cookie" in headers
     if is_foreign or (is_browser and not is_form and CSRF_HEADER not in headers):
         raise ForbiddenError(
             "this request does not come from a page of this server",
