@@ -18,6 +18,15 @@ def augmentation() -> Any:
 
 
 @pytest.fixture(scope="module")
+def chain() -> Callable[..., Any]:
+    """The whole chain, by options."""
+    from wsi_pipeline.learning.training.augmentation_chain import histology_augmentation
+    from wsi_pipeline.learning.training.options import TrainingOptions
+
+    return lambda **options: histology_augmentation(TrainingOptions(**options))
+
+
+@pytest.fixture(scope="module")
 def tissue() -> NDArray[np.float32]:
     """Patches with nuclei-sized detail in the colors of H&E, float32 (48, 64, 64, 3)."""
     rng = np.random.default_rng(0)
@@ -33,6 +42,7 @@ def tissue() -> NDArray[np.float32]:
 
 
 LAYERS = ("RandomDihedral", "RandomScale", "RandomStain", "RandomFocus", "RandomJpeg")
+"""`test_lines.py` has the others."""
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -65,9 +75,17 @@ def test_a_layer_rebuilt_from_its_config_is_the_same(name: str, augmentation: An
     assert twin.get_config() == layer.get_config()
 
 
-def test_odd_sides_pass_through_the_whole_chain(augmentation: Any) -> None:
+EVERYTHING = {
+    "scale": 0.1, "stain_turn": 0.06, "light": 0.25, "ink": 0.5, "glass": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_odd_sides_pass_through_the_whole_chain(
+    options: dict[str, float], chain: Callable[..., Any]
+) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (4, 50, 50, 3)).astype(np.float32)
-    changed = np.asarray(augmentation.histology_augmentation(seed=1)(images, training=True))
+    changed = np.asarray(chain(seed=1, **options)(images, training=True))
     assert changed.shape == images.shape
     assert np.isfinite(changed).all()
 
@@ -101,6 +119,30 @@ def test_stain_changes_one_color_of_the_image_and_not_its_structure(
     similar = [np.corrcoef(a, b)[0, 1] for a, b in zip(before, after, strict=True)]
     assert min(similar) > 0.85
     assert np.abs(changed.mean((1, 2)) - tissue.mean((1, 2))).max() > 5
+
+
+def test_light_darkens_all_channels_alike_and_half_of_the_images(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    layer = augmentation.RandomStain(strength=0.0, offset=0.0, light=0.25, seed=0)
+    changed = np.asarray(layer(tissue, training=True))
+    added = np.log((tissue + 1) / (changed + 1)).reshape(len(tissue), -1)
+    darker = added.mean(1) > 1e-3
+    assert 0.3 < darker.mean() < 0.7
+    assert added.max() < 0.26
+    assert np.ptp(added[darker], axis=1).max() < 0.02
+
+
+def test_turned_vectors_change_the_hue_and_leave_glass_as_it_is(
+    augmentation: Any, tissue: NDArray[np.float32]
+) -> None:
+    layer = augmentation.RandomStain(strength=0.0, offset=0.0, turn=0.06, seed=0)
+    images = np.concatenate([tissue, np.full_like(tissue[:8], 255.0)])
+    changed = np.asarray(layer(images, training=True))
+    np.testing.assert_allclose(changed[len(tissue) :], 255.0, atol=0.05)
+    before, after = (a[: len(tissue)].mean((1, 2)) for a in (images, changed))
+    hue = (after - before) - (after - before).mean(1, keepdims=True)
+    assert np.abs(hue).max() > 3
 
 
 def test_focus_scales_fine_detail_and_leaves_the_mean(
@@ -138,11 +180,9 @@ def test_scaling_is_alike_along_both_axes_and_different_for_each_image(augmentat
 
 
 def test_a_training_without_any_augmentation_can_be_had(
-    augmentation: Any, tissue: NDArray[np.float32]
+    chain: Callable[..., Any], tissue: NDArray[np.float32]
 ) -> None:
-    nothing = augmentation.histology_augmentation(
-        dihedral=False, stain=False, focus=False, jpeg=False
-    )
+    nothing = chain(dihedral=False, stain=False, focus=False, jpeg=False)
     np.testing.assert_array_equal(np.asarray(nothing(tissue, training=True)), tissue)
 
 
@@ -175,8 +215,9 @@ def _through_codec(images: NDArray[np.float32], quality: int, sampling: str) -> 
     return np.stack([imagecodecs.jpeg8_decode(file) for file in files]).astype(np.float32)
 
 
-def test_the_seed_decides_what_is_drawn(augmentation: Any, tissue: NDArray[np.float32]) -> None:
-    build: Callable[..., Any] = augmentation.histology_augmentation
-    first, again, other = (np.asarray(build(seed=s)(tissue, training=True)) for s in (5, 5, 6))
+def test_the_seed_decides_what_is_drawn(
+    chain: Callable[..., Any], tissue: NDArray[np.float32]
+) -> None:
+    first, again, other = (np.asarray(chain(seed=s)(tissue, training=True)) for s in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -31,6 +31,7 @@ def test_every_recipe_can_be_trained(path: Path) -> None:
         ("epochs: true", "epochs is True"),
         ("- epochs", "hold list, not keys and values"),
         ("epochs: [", "cannot be read"),
+        ("judge_altered: 1", "judge_altered is 1. It is a bool"),
         ("teacher: x", "unknown training option teacher"),
     ],
 )
@@ -46,7 +47,9 @@ def test_a_card_names_the_command_that_makes_its_options_again() -> None:
     changed = TrainingOptions(
         architecture="baseline-cnn", epochs=3, jpeg=False, stain=False, dihedral=False,
         focus=False, mixup=0.2, weights="/home/someone/w.h5", precision="mixed_bfloat16",
-        teacher="t", teacher_weight=0.7,
+        teacher="t", teacher_weight=0.7, start="/home/someone/model", distill="idc-compact",
+        ink=0.1, light=0.25, stain_turn=0.06, color_exchange=0.5, glass=0.1, judge_altered=True,
+        negatives_share=0.2, stain_strength=0.5, tint=0.06,
     )  # fmt: skip
     arguments = as_arguments(changed)
     assert as_arguments(TrainingOptions()) == []
@@ -54,7 +57,7 @@ def test_a_card_names_the_command_that_makes_its_options_again() -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     parsed = command._recipe(parser.parse_args(["DATASET", "-o", "m", *arguments]))
-    assert parsed.training == replace(changed, weights="w.h5", teacher="")
+    assert parsed.training == replace(changed, weights="w.h5", start="model", teacher="")
 
 
 def test_whole_numbers_stand_for_fractions_and_no_file_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_without_two_classes_in_validation_the_loss_decides(
 
 
 def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -> None:
-    from wsi_pipeline.learning.training.trainer import PatchBatches
+    from wsi_pipeline.learning.training.batches import PatchBatches
 
     data = make_dataset("ab", 10)
     rare = data.subset((data.labels == 0) | (np.arange(len(data)) % 5 == 0))
@@ -156,7 +157,7 @@ def test_balanced_sampling_draws_both_classes_alike(make_dataset: MakeDataset) -
 def test_sampling_by_patients_lets_a_whole_slide_outweigh_a_sample_less(
     make_dataset: MakeDataset,
 ) -> None:
-    from wsi_pipeline.learning.training.trainer import PatchBatches
+    from wsi_pipeline.learning.training.batches import PatchBatches
 
     data = make_dataset("ab", 32)
     few = np.flatnonzero(data.patients == "b")[:4]
@@ -171,15 +172,55 @@ def test_sampling_by_patients_lets_a_whole_slide_outweigh_a_sample_less(
 
 
 def test_the_weight_of_idc_patches_reaches_the_loss(make_dataset: MakeDataset) -> None:
-    from wsi_pipeline.learning.training.trainer import PatchBatches
+    from wsi_pipeline.learning.training.batches import PatchBatches
 
     _, labels, weights = PatchBatches(make_dataset(), _options(positive_weight=3.0), 0)[0]
     np.testing.assert_array_equal(weights, np.where(labels > 0, 3.0, 1.0))
 
 
+def test_negatives_take_their_share_of_an_epoch_and_are_no_idc(make_dataset: MakeDataset) -> None:
+    from wsi_pipeline.learning.training.batches import PatchBatches
+
+    data = make_dataset("ab", 40)
+    data = replace(data, targets=np.full(len(data), 0.9, np.float32))
+    negatives = make_dataset("yz", 10)
+    options = _options(negatives_share=0.25, batch_size=8)
+    batches = PatchBatches(data, options, 0, negatives)
+    drawn = batches.order >= len(data)
+    assert drawn.mean() == pytest.approx(0.25, abs=0.02)
+    targets = np.concatenate([batches[i][1] for i in range(len(batches))])[:, 0]
+    np.testing.assert_allclose(targets, np.where(drawn[: len(targets)], 0.0, 0.9), atol=1e-6)
+    first = batches.order[0]
+    image = negatives.images[first - len(data)] if drawn[0] else data.images[first]
+    np.testing.assert_array_equal(batches[0][0][0], image)
+
+
+def test_a_training_goes_on_from_a_model_and_judges_altered_patches_too(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    from wsi_pipeline.learning.networks.packaging import write_card, write_networks
+    from wsi_pipeline.learning.training.trainer import predict, train
+
+    data, validation = make_dataset("ab"), make_dataset("c")
+    first, _ = train(data, validation, _options(learning_rate=5e-3), tmp_path / "first")
+    write_networks(first, tmp_path / "model")
+    facts = {"name": "m", "architecture": "baseline-cnn", "patch_size_px": 32}
+    facts |= {"spacing_um_px": 8.0, "class_names": ["IDC"], "input_range": [0, 255]}
+    write_card(tmp_path / "model", facts)
+    options = _options(start=str(tmp_path / "model"), epochs=1, learning_rate=1e-9)
+    options = replace(options, judge_altered=True, ink=0.5)
+    second, history = train(data, validation, options, tmp_path / "second")
+    assert 0 <= history[0]["altered_auc"] <= 1
+    np.testing.assert_allclose(predict(second, data.images), predict(first, data.images), atol=0.02)
+    with pytest.raises(ConfigError, match="not compact-residual for 32 px"):
+        train(data, data, replace(options, architecture="compact-residual"), tmp_path / "third")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"negatives_share": 1.0}, "negatives_share is 1"),
+        ({"start": "idc-compact", "weights": "imagenet"}, "brings its own weights"),
         ({"architecture": "alexnet"}, "no architecture 'alexnet'"),
         ({"optimizer": "lion"}, "no optimizer 'lion'"),
         ({"loss": "hinge"}, "no loss 'hinge'"),

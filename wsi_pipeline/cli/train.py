@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of --folds: train on labels softened by what its networks say of patients "
         "that they did not see; with --slides: fit the refinement on the training slides by the "
         "same networks, choose its threshold on the validation slides")  # fmt: skip
+    add("--negatives", type=Path, metavar="DIR",
+        help="slides without any IDC (other organs, benign breast, other laboratories): patches of "
+        "their tissue train as negatives, see --negatives-share")  # fmt: skip
     add("-c", "--config", type=Path, metavar="FILE",
         help="YAML of network and training options by their names, such as learning_rate; options "
         "stand above it")  # fmt: skip
@@ -56,6 +59,10 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
         "resnet50, inception-v3, inception-resnet-v2, densenet201, mobilenet-v2, "
         "mobilenet-v2-short, efficientnet-b0")  # fmt: skip
     add("--weights", metavar="imagenet|FILE", help="default: from scratch")
+    add("--start", metavar="NAME_OR_DIR", help="go on from the network of this model")
+    add("--distill", metavar="NAME_OR_DIR",
+        help="soften the labels by what this model says of the unchanged patches, by "
+        "--teacher-weight; for a network that goes on under a stronger augmentation")  # fmt: skip
     add("--input-px", type=int, help="side that ImageNet networks resize patches to")
     add("--head-epochs", type=int, help="epochs that train the last layer alone")
     add("--tuned-share", type=float, help="part of the base that trains after them")
@@ -65,6 +72,8 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     add = partial(group.add_argument, default=argparse.SUPPRESS)
     add("--epochs", type=int)
+    add("--judge-altered", action="store_true",
+        help="judge epochs by the validation patches under the augmentation too")  # fmt: skip
     add("--patience", type=int, help="stop after so many epochs without a better AUC; 0 = never")
     add("--batch-size", type=int)
     add("--optimizer", choices=("adamw", "adam", "sgd"))
@@ -74,10 +83,20 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     add("--label-smoothing", type=float)
     add("--sampling", choices=("natural", "balanced", "patients"))
     add("--positive-weight", type=float, help="weight of an IDC patch in the loss")
-    add("--teacher-weight", type=float, help="share of --teacher in the target")
+    add("--teacher-weight", type=float, help="share of --teacher or --distill in the target")
     add("--teacher-temperature", type=float, help="divides the teacher's logits")
     add("--no-jpeg", dest="jpeg", action="store_false", help="do not train for compressed slides")
-    add("--no-stain-jitter", dest="stain", action="store_false", help="do not vary the stain")
+    add("--no-stain-jitter", dest="stain", action="store_false",
+        help="do not vary stain, tint and light")  # fmt: skip
+    add("--stain-strength", type=float, help="each stain times exp of up to this (0.3)")
+    add("--stain-turn", type=float, help="noise on the stains' vectors, such as 0.06; 0 = none")
+    add("--tint", type=float, help="density added to each channel, up to this (0.05)")
+    add("--light", type=float, help="density added to half of the patches, up to this; 0 = none")
+    add("--ink", type=float, help="share of patches with a drawn pen line; 0 = none")
+    add("--glass", type=float, help="share of patches that glass covers in part; 0 = none")
+    add("--color-exchange", type=float,
+        help="share of patches that take on the colors of another slide; 0 = none")  # fmt: skip
+    add("--negatives-share", type=float, help="part of an epoch that is --negatives (0.12)")
     add("--no-dihedral", dest="dihedral", action="store_false", help="do not flip and turn")
     add("--no-focus", dest="focus", action="store_false", help="do not blur and sharpen")
     add("--scale", type=float, help="enlarge and reduce by up to this share, such as 0.1; 0 = not")
@@ -115,12 +134,12 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from wsi_pipeline.learning.training.options import TrainingOptions, read_options
+    from wsi_pipeline.learning.training.options import RECORDED, TrainingOptions, read_options
     from wsi_pipeline.learning.training.recipe import Recipe
 
     chosen = read_options(options.config) if options.config else {}
-    known = {field.name for field in fields(TrainingOptions)}
-    chosen |= {name: value for name, value in vars(options).items() if name in known - {"teacher"}}
+    known = {field.name for field in fields(TrainingOptions)} - set(RECORDED)
+    chosen |= {name: value for name, value in vars(options).items() if name in known}
     return Recipe(
         name=options.name or options.out.resolve().name,
         split=options.split,
@@ -128,6 +147,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         spacing_um_px=options.spacing_um_px,
         training=TrainingOptions(**chosen),
         teachers=options.teacher,
+        negatives=options.negatives,
         quantize=options.quantize,
     )
 

@@ -94,6 +94,13 @@ def load_keras_model(card: ModelCard) -> keras.Model:
     return model
 
 
+def probability_network(model: keras.Model) -> keras.Model:
+    """Return a network's first output alone: what trains on."""
+    if len(model.outputs) == 1:
+        return model
+    return keras.Model(model.inputs, model.outputs[0], name=model.name)
+
+
 def in_precision(model: keras.Model, policy: str) -> keras.Model:
     """Return the same network with the same weights, computing by another dtype policy.
 

@@ -26,6 +26,8 @@ class Division:
     split: Split
     reference: StainReference | None = None
     """Stains of the training side, before any normalization."""
+    negatives: PatchDataset | None = None
+    """Patches of slides of other tissue, for training."""
 
 
 def divide(data: PatchDataset, how: str, seed: int) -> Division:

@@ -1,8 +1,6 @@
 """Augmentation for H&E patches as Keras layers: what differs between slides, scanners and files.
 
-Every layer takes and returns float32 images (N, H, W, 3) from 0 to 255, draws its own parameters
-for each image of the batch, and does nothing outside training. `keras.ops` only, so the same layers
-run on every backend and device.
+`keras.ops` only, so the same layers run on every backend and device.
 """
 
 from __future__ import annotations
@@ -13,6 +11,8 @@ from typing import Any, Final
 import keras
 import numpy as np
 from keras import ops
+
+from wsi_pipeline.learning.training.augmentation_base import PatchAugmentation
 
 HE_OD: Final = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]], np.float32)
 """Optical density of hematoxylin and eosin (Ruifrok & Johnston 2001), rows of unit length."""
@@ -41,37 +41,6 @@ YCBCR: Final = np.array(
 """Rows Y, Cb, Cr of JFIF; chroma here has its zero at 0."""
 
 RGB_FROM_YCBCR: Final = np.linalg.inv(YCBCR).astype(np.float32)
-
-
-@keras.saving.register_keras_serializable("wsi_pipeline")
-class PatchAugmentation(keras.layers.Layer):
-    """Base: one seed generator, active in training only."""
-
-    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, images: Any, training: bool = False) -> Any:
-        """Return the images changed in training, as they are otherwise."""
-        return self.augment(images) if training else images
-
-    def augment(self, images: Any) -> Any:
-        """Return the images changed."""
-        raise NotImplementedError
-
-    def get_config(self) -> Mapping[str, Any]:
-        """Return what rebuilds the layer."""
-        return {**super().get_config(), "seed": self.seed}
-
-    def uniform(self, images: Any, low: float, high: float, tail: tuple[int, ...]) -> Any:
-        """Draw one set of numbers an image, shape (N, *tail)."""
-        shape = (ops.shape(images)[0], *tail)
-        return keras.random.uniform(shape, low, high, dtype="float32", seed=self.seed_generator)
-
-    def chosen(self, images: Any, share: float) -> Any:
-        """Draw which images to change, bool (N, 1, 1, 1)."""
-        return self.uniform(images, 0.0, 1.0, (1, 1, 1)) < share
 
 
 @keras.saving.register_keras_serializable("wsi_pipeline")
@@ -105,56 +74,96 @@ class RandomScale(PatchAugmentation):
         """Return the images scaled."""
         height, width = images.shape[1:3]
         step = 1.0 + self.uniform(images, -self.strength, self.strength, (1,))
-        fixed = self.uniform(images, 0.0, 1.0, (2,)) * np.array([width - 1, height - 1], np.float32)
-        offset = fixed * (1.0 - step)
-        zero = ops.zeros_like(step)
-        transform = ops.concatenate(
-            [step, zero, offset[:, :1], zero, step, offset[:, 1:], zero, zero], axis=1
-        )
-        scaled = ops.image.affine_transform(
-            images, transform, fill_mode="reflect", data_format="channels_last"
-        )
-        return ops.where(self.chosen(images, self.share), ops.clip(scaled, 0.0, 255.0), images)
+        fixed = self.uniform(images, 0.0, 1.0, (2,))
+        # Two small matrix products an image: far cheaper than a gather of pixels.
+        rows = _interpolation(height, step, fixed[:, :1])
+        cols = _interpolation(width, step, fixed[:, 1:])
+        scaled = ops.einsum("nui,nijc->nujc", rows, images)
+        scaled = ops.einsum("nvj,nujc->nuvc", cols, scaled)
+        return ops.where(self.chosen(images, self.share), scaled, images)
 
     def get_config(self) -> Mapping[str, Any]:
         """Return what rebuilds the layer."""
         return {**super().get_config(), "strength": self.strength, "share": self.share}
 
 
+def _interpolation(side: int, step: Any, fixed: Any) -> Any:
+    """Return linear interpolation along an axis at steps of `step` px, (N, side, side).
+
+    The point at the share `fixed` of the axis stays where it is; positions outside are mirrored.
+    """
+    last = float(side - 1)
+    pixel = np.arange(side, dtype=np.float32)
+    position = ops.abs(fixed * last * (1.0 - step) + pixel * step)
+    position = last - ops.abs(last - position)
+    return ops.maximum(0.0, 1.0 - ops.abs(position[..., None] - pixel))
+
+
 @keras.saving.register_keras_serializable("wsi_pipeline")
 class RandomStain(PatchAugmentation):
-    """Scale hematoxylin, eosin and the residual apart, in optical density (Tellez et al. 2018).
+    """Another dye, another lamp: in optical density (after Tellez et al. 2018).
+
+    Hematoxylin, eosin and the residual are scaled apart and mixed again by vectors turned a little;
+    then the light is changed, as a whole and by channel.
 
     Parameters
     ----------
     strength : float
-        Half-width of the relative change of each stain.
+        Each stain's amount is multiplied by exp(u), u uniform within this of 0.
     offset : float
-        Half-width of the density added to each channel (illumination, glass).
+        Half-width of the density added to each channel (lamp, tinted glass).
+    turn : float
+        Standard deviation of what is added to each component of the vectors of the two stains.
+    light : float
+        Most of the density added to all channels of half of the images (dark scans).
     """
 
-    def __init__(self, strength: float = 0.3, offset: float = 0.05, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        strength: float = 0.3,
+        offset: float = 0.05,
+        turn: float = 0.0,
+        light: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.strength, self.offset = strength, offset
+        self.strength, self.offset, self.turn, self.light = strength, offset, turn, light
         residual = np.cross(*HE_OD)
         self._stains = np.vstack([HE_OD, residual / np.linalg.norm(residual)]).astype(np.float32)
 
     def augment(self, images: Any) -> Any:
         """Return the images re-stained."""
         density = -ops.log((images + 1.0) / 256.0)
-        scale = 1.0 + self.uniform(images, -self.strength, self.strength, (3,))
+        scale = ops.exp(self.uniform(images, -self.strength, self.strength, (3,)))
         unmix = np.linalg.inv(self._stains).astype(np.float32)
         # One 3 x 3 matrix an image: unmix, scale each stain, mix again.
-        matrix = ops.einsum("ij,nj,jk->nik", unmix, scale, self._stains)
+        matrix = ops.einsum("ij,nj,njk->nik", unmix, scale, self._mixing(images))
         shape = ops.shape(density)
         flat = ops.reshape(density, (shape[0], -1, 3))
         density = ops.reshape(ops.matmul(flat, matrix), shape)
         density = density + self.uniform(images, -self.offset, self.offset, (1, 1, 3))
+        darker = self.uniform(images, 0.0, self.light, (1, 1, 1))
+        density = density + ops.where(self.chosen(images, 0.5), darker, 0.0)
         return ops.clip(256.0 * ops.exp(-density) - 1.0, 0.0, 255.0)
+
+    def _mixing(self, images: Any) -> Any:
+        """Return the vectors that mix the stains again, (N, 3, 3), the residual last."""
+        shape = (ops.shape(images)[0], 2, 3)
+        noise = keras.random.normal(shape, 0.0, 1.0, dtype="float32", seed=self.seed_generator)
+        turned = self._stains[None, :2] + self.turn * noise
+        turned = turned / ops.norm(turned, axis=-1, keepdims=True)
+        residual = ops.broadcast_to(self._stains[None, 2:], (ops.shape(images)[0], 1, 3))
+        return ops.concatenate([turned, residual], axis=1)
 
     def get_config(self) -> Mapping[str, Any]:
         """Return what rebuilds the layer."""
-        return {**super().get_config(), "strength": self.strength, "offset": self.offset}
+        return {
+            **super().get_config(),
+            "strength": self.strength,
+            "offset": self.offset,
+            "turn": self.turn,
+            "light": self.light,
+        }
 
 
 def _binomial_mean(images: Any) -> Any:
@@ -314,36 +323,3 @@ def _doubled(plane: Any, axis: int) -> Any:
     following = np.clip(np.arange(2 * side) // 2 + np.tile([-1, 1], side), 0, side - 1)
     weights = (0.75 * nearest + 0.25 * np.eye(side)[following]).astype(np.float32)
     return ops.einsum("ui,nijc->nujc" if axis == 1 else "uj,nijc->niuc", weights, plane)
-
-
-def histology_augmentation(
-    *,
-    seed: int = 0,
-    dihedral: bool = True,
-    scale: float = 0.0,
-    stain: bool = True,
-    focus: bool = True,
-    jpeg: bool = True,
-) -> keras.Model:
-    """Return the layers in the order of the world: tissue, stain, optics, file.
-
-    Parameters
-    ----------
-    seed : int
-    dihedral, stain, focus, jpeg : bool
-        Which of the layers there are.
-    scale : float
-        Strength of `RandomScale`; 0 = without it.
-    """
-    chain: list[PatchAugmentation] = []
-    if dihedral:
-        chain.append(RandomDihedral(seed=seed))
-    if scale:
-        chain.append(RandomScale(scale, seed=seed + 4))
-    if stain:
-        chain.append(RandomStain(seed=seed + 1))
-    if focus:
-        chain.append(RandomFocus(seed=seed + 2))
-    if jpeg:
-        chain.append(RandomJpeg(seed=seed + 3))
-    return keras.Sequential(chain or [keras.layers.Identity()], name="histology_augmentation")

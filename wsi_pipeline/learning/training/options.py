@@ -28,7 +28,21 @@ class TrainingOptions:
     jpeg: bool = True
     """Train for compressed slides. Without it 4:2:0 slides lose a tenth of the AUC."""
     stain: bool = True
-    """Vary hematoxylin and eosin apart."""
+    """Vary hematoxylin and eosin apart, and the light."""
+    stain_strength: float = 0.3
+    """The amount of each stain is multiplied by the exponential of up to this, and divided."""
+    stain_turn: float = 0.0
+    """Standard deviation of what is added to the vectors of the stains: other dyes and cameras."""
+    tint: float = 0.05
+    """Half-width of the optical density added to each channel: lamp and glass."""
+    light: float = 0.0
+    """Most of the optical density added to all channels of half of the patches: dark scans."""
+    ink: float = 0.0
+    """Share of the patches with a drawn pen line; its color says nothing of the tissue."""
+    glass: float = 0.0
+    """Share of the patches that glass covers in part: edges and pieces of tissue."""
+    color_exchange: float = 0.0
+    """Share of the patches that take on the stains and the glass of another slide."""
     dihedral: bool = True
     """Flip and turn."""
     focus: bool = True
@@ -44,10 +58,17 @@ class TrainingOptions:
     seed: int = 0
     weights: str = ""
     """Start of the base: "" from scratch, "imagenet", or a weights file."""
+    start: str = ""
+    """Model, by name or folder, whose network trains on; "" = a new one."""
+    distill: str = ""
+    """Model, by name or folder, whose probabilities on the unchanged patches soften the labels, by
+    `teacher_weight` and `teacher_temperature`. It may have seen them: for going on from itself."""
     input_px: int = 0
     """Side that an ImageNet network resizes patches to; 0 = its own choice."""
     optimizer: str = "adamw"
     loss: str = "cross-entropy"
+    negatives_share: float = 0.12
+    """Part of an epoch that is drawn from the slides of other tissue, where there are such."""
     sampling: str = "natural"
     """Patches of an epoch: "natural" = each once; "balanced" = as many of either class;
     "patients" = of each patient in proportion to the root of its patches."""
@@ -57,6 +78,8 @@ class TrainingOptions:
     """Part of the base, from the top, that trains after them."""
     tuning_rate: float = 2e-4
     """Peak learning rate after them."""
+    judge_altered: bool = False
+    """Judge epochs by the validation patches under the augmentation too, not only as they are."""
     patience: int = 0
     """Stop after so many epochs without a better AUC; 0 = never."""
     precision: str = "float32"
@@ -69,35 +92,42 @@ class TrainingOptions:
     """Divides the teacher's logits."""
 
 
+RECORDED: Final = ("teacher",)
+"""What a recipe enters by itself."""
 KINDS: Final = {
-    field.name: type(field.default) for field in fields(TrainingOptions) if field.name != "teacher"
+    field.name: type(field.default)
+    for field in fields(TrainingOptions)
+    if field.name not in RECORDED
 }
 """Keys of such a file, and the kind of each value."""
 
 
+PLACES: Final = ("weights", "start", "distill")
+"""Arguments that may be paths: others need to read their last part alone."""
 SWITCHES: Final = {
     "jpeg": "--no-jpeg",
     "stain": "--no-stain-jitter",
     "dihedral": "--no-dihedral",
     "focus": "--no-focus",
+    "judge_altered": "--judge-altered",
 }
-"""Arguments that turn something off."""
+"""Arguments without a value, which turn something over."""
 
 
 def as_arguments(options: TrainingOptions) -> list[str]:
     """Return the arguments of `wsi-pipeline train` that make these options of the defaults.
 
-    A weights file is named by its last part, as the card of a model is for others to read.
+    Files and folders are named by their last part, as the card of a model is for others to read.
     """
     arguments: list[str] = []
     for field in fields(TrainingOptions):
         value = getattr(options, field.name)
-        if value == field.default or field.name == "teacher":
+        if value == field.default or field.name in RECORDED:
             continue
         if field.name in SWITCHES:
             arguments.append(SWITCHES[field.name])
         else:
-            shown = Path(value).name if field.name == "weights" else str(value)
+            shown = Path(value).name if field.name in PLACES else str(value)
             arguments += [f"--{field.name.replace('_', '-')}", shown]
     return arguments
 

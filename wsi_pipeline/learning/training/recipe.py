@@ -18,16 +18,20 @@ import wsi_pipeline
 from wsi_pipeline.classifier import (
     ModelCard,
     available_cores,
+    find_model,
     load_classifier,
     logit,
     operating_points,
+    predict_views,
     sha256_of,
     sigmoid,
 )
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.division import Division, divide
 from wsi_pipeline.learning.data.folds import TABLE, OutOfFold
 from wsi_pipeline.learning.data.layouts import read_dataset
+from wsi_pipeline.learning.data.negatives import read_negatives
 from wsi_pipeline.learning.data.normalization import normalize_patches, stain_reference_of
 from wsi_pipeline.learning.networks.packaging import write_card, write_networks
 from wsi_pipeline.learning.networks.quantization import quantize_where_as_good
@@ -41,7 +45,7 @@ from wsi_pipeline.learning.reports.scoring import (
     scores_record,
 )
 from wsi_pipeline.learning.training.calibration import fit_temperature
-from wsi_pipeline.learning.training.options import TrainingOptions, as_arguments
+from wsi_pipeline.learning.training.options import PLACES, TrainingOptions, as_arguments
 from wsi_pipeline.learning.training.trainer import predict, train
 
 logger = logging.getLogger(__name__)
@@ -60,7 +64,9 @@ class Recipe:
     spacing_um_px: float = 8.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
     teachers: Path | None = None
-    """Folder of `train_teachers` whose out-of-fold logits distillation_targets the labels."""
+    """Folder of `train_teachers` whose out-of-fold logits soften the labels."""
+    negatives: Path | None = None
+    """Folder of slides without IDC that train too, see `read_negatives`."""
     quantize: bool = True
     """Eight-bit integers on CPUs, where the validation AUC does not fall by it."""
 
@@ -79,6 +85,8 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
     division = prepare(data, recipe)
     if recipe.teachers is not None:
         division, recipe = _taught(division, recipe, recipe.teachers)
+    elif recipe.training.distill:
+        division = replace(division, training=distilled(division.training, recipe.training))
     training, validation, split = division.training, division.validation, division.split
     logger.info(
         "%d patches of %d patients to train, %d of %d to validate, %d patients left out",
@@ -88,22 +96,49 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
         len(split.validation),
         len(split.left_out),
     )
-    network, history = train(training, validation, recipe.training, out / "training")
+    network, history = train(
+        training, validation, recipe.training, out / "training", division.negatives
+    )
     card = package(network, history, division, out, recipe)
     report_on(card, validation)
     return card
 
 
 def prepare(data: PatchDataset, recipe: Recipe) -> Division:
-    """Divide a data set and normalize its stains as the recipe says."""
+    """Divide a data set, normalize its stains and read other tissue, as the recipe says."""
+    if recipe.teachers is not None and recipe.training.distill:
+        raise ConfigError(
+            "both teachers and a model to distill are given",
+            "Choose --teacher, whose networks did not see what they say, or --distill",
+        )
     division = divide(data, recipe.split, recipe.training.seed)
     reference, method = stain_reference_of(division.training), recipe.training.stain_normalization
+    negatives = None
+    if recipe.negatives is not None:
+        negatives = read_negatives(
+            recipe.negatives, recipe.patch_size_px, recipe.spacing_um_px, recipe.training.seed
+        )
+        negatives = normalize_patches(negatives, method, reference)
     return replace(
         division,
         training=normalize_patches(division.training, method, reference),
         validation=normalize_patches(division.validation, method, reference),
         reference=reference,
+        negatives=negatives,
     )
+
+
+def distilled(data: PatchDataset, options: TrainingOptions) -> PatchDataset:
+    """Return the data with targets between the label and what a model says of the clean patch.
+
+    Under an augmentation stronger than the model's own this keeps what it knows of its archive,
+    label noise at outlines among it. Unlike teachers the model may have seen the patches: use one
+    that was taught by networks that had not.
+    """
+    probabilities, _ = predict_views(load_classifier(find_model(options.distill)), data.images)
+    weight, temperature = options.teacher_weight, np.float32(options.teacher_temperature)
+    soft = sigmoid(logit(probabilities) / temperature)
+    return replace(data, targets=((1 - weight) * data.labels + weight * soft).astype(np.float32))
 
 
 def _taught(division: Division, recipe: Recipe, teachers: Path) -> tuple[Division, Recipe]:
@@ -161,7 +196,7 @@ def package(
         "glass_rgb": list(division.reference.glass_rgb) if division.reference else None,
         "temperature": round(temperature, 4),
         **_judged(validation, sigmoid(logit(raw) / np.float32(temperature))),
-        "training_data": _data_record(division.training),
+        "training_data": _data_record(division),
         "split": asdict(division.split),
         "training": _training_record(recipe, history),
         "parameters": int(network.count_params()),
@@ -201,13 +236,28 @@ def _judged(validation: PatchDataset, probabilities: NDArray[np.float32]) -> dic
 def _training_record(recipe: Recipe, history: list[dict[str, float]]) -> dict[str, Any]:
     return {
         **asdict(recipe.training),
-        "weights": Path(recipe.training.weights).name,  # where they lie is nobody's business
+        # where they lie is nobody's business
+        **{name: Path(getattr(recipe.training, name)).name for name in PLACES},
+        **_origins(recipe.training),
         "command": _command(recipe),
         "history": [{k: round(v, 5) for k, v in entry.items()} for entry in history],
         "made": datetime.date.today().isoformat(),
         "with": f"wsi_pipeline {wsi_pipeline.__version__}, Keras {keras.__version__}",
         "machine": f"{platform.machine()}, {available_cores()} cores",
     }
+
+
+def _origins(options: TrainingOptions) -> dict[str, Any]:
+    """Return how the model was made that the training started from, so that it can be made again.
+
+    It may be the one that this training replaces.
+    """
+    if not options.start:
+        return {}
+    card = find_model(options.start)
+    keys = ("command", "teacher", "made", "with", "machine")
+    record = card.record.get("training") or {}
+    return {"started_from": {"sha256": card.sha256, **{k: record[k] for k in keys if k in record}}}
 
 
 def _command(recipe: Recipe) -> str:
@@ -217,17 +267,23 @@ def _command(recipe: Recipe) -> str:
         if getattr(recipe, name) != getattr(Recipe(""), name):
             words += [f"--{name.replace('_', '-')}", str(getattr(recipe, name))]
     words += ["--teacher", recipe.teachers.name] if recipe.teachers else []
+    words += ["--negatives", recipe.negatives.name] if recipe.negatives else []
     words += [] if recipe.quantize else ["--no-quantize"]
     return shlex.join([*words, *as_arguments(recipe.training)])
 
 
-def _data_record(training: PatchDataset) -> dict[str, Any]:
-    return {
+def _data_record(division: Division) -> dict[str, Any]:
+    training, negatives = division.training, division.negatives
+    record: dict[str, Any] = {
         "patches": len(training),
         "patients": len(np.unique(training.patients)),
         "prevalence": round(float(training.labels.mean()), 4),
         "problems": {kind: len(names) for kind, names in training.problems.items()},
     }
+    if negatives is not None:
+        slides = np.unique(negatives.patients).tolist()
+        record["other_tissue"] = {"slides": slides, "patches": len(negatives)}
+    return record
 
 
 def _metrics(

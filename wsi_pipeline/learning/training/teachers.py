@@ -75,7 +75,9 @@ def _teacher(
         (*whole.left_out, *(patient for patient in whole.train if fold_of[patient] == fold)),
     )
     seen = replace(division, training=division.training.of_patients(split.train), split=split)
-    network, history = train(seen.training, seen.validation, recipe.training, out / "training")
+    network, history = train(
+        seen.training, seen.validation, recipe.training, out / "training", seen.negatives
+    )
     named = replace(recipe, name=f"{recipe.name}-fold-{fold}")
     card = package(network, history, seen, out, named)
     write_model_card(card)

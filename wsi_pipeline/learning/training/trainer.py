@@ -6,101 +6,102 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier.engines.keras import in_precision
+from wsi_pipeline.classifier import find_model
+from wsi_pipeline.classifier.engines.keras import (
+    in_precision,
+    load_keras_model,
+    probability_network,
+)
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.networks.architectures import build
 from wsi_pipeline.learning.networks.imagenet import BASES, freeze_base, unfreeze_top
 from wsi_pipeline.learning.reports import metrics
-from wsi_pipeline.learning.training.augmentation import histology_augmentation
-from wsi_pipeline.learning.training.mixing import Batch, mixed
+from wsi_pipeline.learning.training.augmentation_chain import histology_augmentation
+from wsi_pipeline.learning.training.batches import SAMPLINGS, PatchBatches
+from wsi_pipeline.learning.training.color_exchange import ColorExchange
 from wsi_pipeline.learning.training.optimization import make_loss, make_optimizer
 from wsi_pipeline.learning.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
 
-def _each_once(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
-    return rng.permutation(len(data))
-
-
-def _as_many_of_either(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw half of an epoch from either class; the rarer class comes more than once."""
-    n = len(data) // 2
-    halves = [np.flatnonzero(data.labels == label) for label in (0, 1)]
-    drawn = [rng.choice(half, n, replace=len(half) < n) for half in halves]
-    return rng.permutation(np.concatenate(drawn))
-
-
-def _by_root_of_patient(data: PatchDataset, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw from each patient as the root of its patches: whole slides outweigh samples less.
-
-    Patches of one patient are much alike; a new patient is what the network will meet.
-    """
-    members = [np.flatnonzero(data.patients == patient) for patient in np.unique(data.patients)]
-    roots = np.sqrt([len(mine) for mine in members])
-    shares = np.rint(len(data) * roots / roots.sum()).astype(int)
-    drawn = [np.resize(rng.permutation(mine), n) for mine, n in zip(members, shares, strict=True)]
-    return rng.permutation(np.concatenate(drawn))
-
-
 PRECISIONS: Final = ("float32", "mixed_bfloat16", "mixed_float16")
 """Dtype policies. bfloat16 for CPUs and recent GPUs, float16 for older GPUs."""
-SAMPLINGS: Final = {
-    "natural": _each_once,
-    "balanced": _as_many_of_either,
-    "patients": _by_root_of_patient,
-}
-"""How the patches of an epoch are drawn."""
-
 
 N_JUDGING: Final = 3000
 """Validation patches that judge an epoch, about, with the same limit for each patient: a whole
 slide's thousand would outweigh the other patients, and all take a fifth of the time."""
+JUDGING_SEED: Final = 2026
+"""Of their alterations: the same for every training, so that epochs and recipes compare."""
 
 
-class PatchBatches(keras.utils.PyDataset):
-    """The batches of one epoch, in an order that the seed and the epoch alone decide."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Material:
+    """What an epoch is drawn from."""
 
-    def __init__(self, data: PatchDataset, options: TrainingOptions, epoch: int) -> None:
-        super().__init__()
-        self.data, self.options, self.epoch = data, options, epoch
-        rng = np.random.default_rng([options.seed, epoch])
-        self.order = SAMPLINGS[options.sampling](data, rng)
+    data: PatchDataset
+    negatives: PatchDataset | None
+    exchange: ColorExchange | None
 
-    def __len__(self) -> int:
-        return max(1, len(self.order) // self.options.batch_size)
+    @classmethod
+    def of(
+        cls, data: PatchDataset, negatives: PatchDataset | None, options: TrainingOptions
+    ) -> Self:
+        sides = [side for side in (data, negatives) if side is not None]
+        return cls(data, negatives, ColorExchange.fit(*sides) if options.color_exchange else None)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
-        """Return float32 patches (N, side, side, 3) from 0 to 255, targets and weights (N, 1)."""
-        size = self.options.batch_size
-        chosen = self.order[index * size : (index + 1) * size]
-        labels = self.data.labels[chosen, None]
-        targets = labels if self.data.targets is None else self.data.targets[chosen, None]
-        weights = np.where(labels > 0, self.options.positive_weight, 1.0).astype(np.float32)
-        batch = Batch(
-            self.data.images[chosen].astype(np.float32), targets.astype(np.float32), weights
-        )
-        rng = np.random.default_rng([self.options.seed, self.epoch, index])
-        batch = mixed(batch, self.options.mixup, self.options.cutmix, rng)
-        return batch.images, batch.targets, batch.weights
+    def batches(self, options: TrainingOptions, epoch: int) -> PatchBatches:
+        return PatchBatches(self.data, options, epoch, self.negatives, self.exchange)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judging:
+    """The validation patches that judge an epoch."""
+
+    data: PatchDataset
+    altered: NDArray[np.float32] | None
+    """The same under the augmentation, the same for every epoch and seed; None = not asked for."""
+
+    @classmethod
+    def of(cls, data: PatchDataset, options: TrainingOptions) -> Self:
+        if not options.judge_altered:
+            return cls(data, None)
+        chain = histology_augmentation(replace(options, seed=JUDGING_SEED))
+        parts = [
+            np.asarray(chain(data.images[i : i + 256].astype(np.float32), training=True))
+            for i in range(0, len(data), 256)
+        ]
+        return cls(data, np.concatenate(parts))
 
 
 def train(
-    data: PatchDataset, validation: PatchDataset, options: TrainingOptions, work: Path
+    data: PatchDataset,
+    validation: PatchDataset,
+    options: TrainingOptions,
+    work: Path,
+    negatives: PatchDataset | None = None,
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Train a network and return it as it was after its best epoch, with the history.
 
     The state after each epoch lies in `work`; a run that was killed goes on from there and ends
     with the same weights as an undisturbed one on the same machine.
+
+    Parameters
+    ----------
+    data, validation : PatchDataset
+    options : TrainingOptions
+    work : Path
+    negatives : PatchDataset, optional
+        Patches of other tissue, which take `options.negatives_share` of each epoch.
 
     Returns
     -------
@@ -115,17 +116,20 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     _check(options)
     per_patient = math.ceil(N_JUDGING / len(np.unique(validation.patients)))
-    judging = validation.sample(per_patient, np.random.default_rng(0))
-    trainer, history = _new_trainer(data, options), _history(work, options)
+    judging = _Judging.of(validation.sample(per_patient, np.random.default_rng(0)), options)
+    material = _Material.of(data, negatives, options)
+    n_steps = len(material.batches(options, 0))
+    trainer = _new_trainer(data.images.shape[1], options, n_steps)
+    history = _history(work, options)
     if history:
-        _restore(trainer, work, data, options, len(history))
+        _restore(trainer, work, options, len(history), n_steps)
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, options.patience):
             logger.info("no better AUC for %d epochs: stopped", options.patience)
             break
         if epoch == options.head_epochs > 0:
-            _begin_tuning(trainer, data, options)
-        history.append(_one_epoch(trainer, data, judging, options, epoch))
+            _begin_tuning(trainer, options, n_steps)
+        history.append(_one_epoch(trainer, material, judging, options, epoch))
         logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _words(history[-1]))
         if _merit(history[-1]) >= max(map(_merit, history)):
             trainer.get_layer(options.architecture).save_weights(work / "best.weights.h5")
@@ -143,7 +147,7 @@ def accuracy(targets: Any, probabilities: Any) -> Any:
     return keras.ops.equal(targets > 0.5, probabilities > 0.5)
 
 
-def predict(model: keras.Model, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
+def predict(model: keras.Model, images: NDArray[Any], batch: int = 256) -> NDArray[np.float32]:
     """Return the probability of each patch, float32 (N,)."""
     parts = [
         np.asarray(model.predict_on_batch(images[i : i + batch].astype(np.float32)))[:, 0]
@@ -152,36 +156,43 @@ def predict(model: keras.Model, images: NDArray[np.uint8], batch: int = 256) -> 
     return np.concatenate(parts).astype(np.float32)
 
 
-def _new_trainer(data: PatchDataset, options: TrainingOptions) -> keras.Model:
+def _new_trainer(side_px: int, options: TrainingOptions, n_steps: int) -> keras.Model:
     """Return augmentation and network as one model, compiled."""
     keras.utils.set_random_seed(options.seed)
-    side = data.images.shape[1]
-    network = build(options.architecture, side, weights=options.weights, input_px=options.input_px)
+    network = _network(side_px, options)
     if options.precision != "float32":
         network = in_precision(network, options.precision)
     network.name = options.architecture
     if options.head_epochs:
         freeze_base(network)
-    inputs = keras.Input((side, side, 3), dtype="float32")
-    augmentation = histology_augmentation(
-        seed=options.seed,
-        dihedral=options.dihedral,
-        scale=options.scale,
-        stain=options.stain,
-        focus=options.focus,
-        jpeg=options.jpeg,
-    )
-    trainer = keras.Model(inputs, network(augmentation(inputs)))
+    inputs = keras.Input((side_px, side_px, 3), dtype="float32")
+    trainer = keras.Model(inputs, network(histology_augmentation(options)(inputs)))
     n_epochs = options.head_epochs or options.epochs
-    _compile(trainer, options, options.learning_rate, len(PatchBatches(data, options, 0)), n_epochs)
+    _compile(trainer, options, options.learning_rate, n_steps, n_epochs)
     return trainer
 
 
-def _begin_tuning(trainer: keras.Model, data: PatchDataset, options: TrainingOptions) -> None:
+def _network(side_px: int, options: TrainingOptions) -> keras.Model:
+    """Return a new network, or that of the model to start from."""
+    if not options.start:
+        return build(
+            options.architecture, side_px, weights=options.weights, input_px=options.input_px
+        )
+    card = find_model(options.start)
+    if card.architecture != options.architecture or card.patch_size_px != side_px:
+        raise ConfigError(
+            f"{card.name} is {card.architecture or 'a network of no name'} for patches of "
+            f"{card.patch_size_px} px, not {options.architecture} for {side_px} px",
+            "Train with the architecture and the patch size of the model to start from",
+        )
+    return probability_network(load_keras_model(card))
+
+
+def _begin_tuning(trainer: keras.Model, options: TrainingOptions, n_steps: int) -> None:
     """Let the top of the base train too, with a schedule of its own."""
     unfreeze_top(trainer.get_layer(options.architecture), options.tuned_share)
     n_epochs = options.epochs - options.head_epochs
-    _compile(trainer, options, options.tuning_rate, len(PatchBatches(data, options, 0)), n_epochs)
+    _compile(trainer, options, options.tuning_rate, n_steps, n_epochs)
 
 
 def _compile(
@@ -202,17 +213,17 @@ def _compile(
 
 def _one_epoch(
     trainer: keras.Model,
-    data: PatchDataset,
-    validation: PatchDataset,
+    material: _Material,
+    judging: _Judging,
     options: TrainingOptions,
     epoch: int,
 ) -> dict[str, float]:
     start = time.perf_counter()
     _reseed(trainer, options.seed, epoch)
     # The order is ours already; Keras would shuffle by a state that a resumed run does not have.
-    fitted = trainer.fit(PatchBatches(data, options, epoch), epochs=1, shuffle=False, verbose=0)
+    fitted = trainer.fit(material.batches(options, epoch), epochs=1, shuffle=False, verbose=0)
     entry = {name: float(values[0]) for name, values in fitted.history.items()}
-    entry |= _validate(trainer.get_layer(options.architecture), validation)
+    entry |= _validate(trainer.get_layer(options.architecture), judging)
     return {**entry, "seconds": time.perf_counter() - start}
 
 
@@ -225,6 +236,15 @@ def _check(options: TrainingOptions) -> None:
         raise ConfigError(
             f"there is no precision {options.precision!r}",
             f"Choose one of {', '.join(PRECISIONS)}",
+        )
+    if not 0 < options.negatives_share < 1:
+        raise ConfigError(
+            f"negatives_share is {options.negatives_share:g}", "It is a share between 0 and 1"
+        )
+    if options.start and (options.weights or options.input_px):
+        raise ConfigError(
+            f"start {options.start!r} brings its own weights and input size",
+            "Leave weights and input_px out",
         )
     if options.head_epochs and options.architecture not in BASES:
         raise ConfigError(
@@ -241,20 +261,22 @@ def _has_stalled(history: list[dict[str, float]], patience: int) -> bool:
 
 
 def _merit(entry: dict[str, float]) -> float:
-    """Return the AUC on validation; the loss where a single class leaves it undefined."""
-    auc = entry["validation_auc"]
+    """Return the AUC on validation, as they are and altered; the loss where there is no AUC."""
+    auc = float(np.mean([entry[key] for key in ("validation_auc", "altered_auc") if key in entry]))
     return auc if math.isfinite(auc) else -entry["validation_loss"]
 
 
-def _validate(network: keras.Model, validation: PatchDataset) -> dict[str, float]:
-    probabilities = predict(network, validation.images)
-    p = np.clip(probabilities.astype(float), 1e-7, 1 - 1e-7)
-    y = validation.labels
-    return {
+def _validate(network: keras.Model, judging: _Judging) -> dict[str, float]:
+    y = judging.data.labels
+    p = np.clip(predict(network, judging.data.images).astype(float), 1e-7, 1 - 1e-7)
+    scores = {
         "validation_loss": float(-np.mean(np.where(y > 0, np.log(p), np.log1p(-p)))),
         "validation_auc": metrics.auc(y, p),
         "validation_accuracy": float(np.mean((p >= 0.5) == (y > 0))),
     }
+    if judging.altered is not None:
+        scores["altered_auc"] = metrics.auc(y, predict(network, judging.altered))
+    return scores
 
 
 def _checkpoint(
@@ -290,14 +312,14 @@ def _history(work: Path, options: TrainingOptions) -> list[dict[str, float]]:
 
 
 def _restore(
-    trainer: keras.Model, work: Path, data: PatchDataset, options: TrainingOptions, n_done: int
+    trainer: keras.Model, work: Path, options: TrainingOptions, n_done: int, n_steps: int
 ) -> None:
     """Take weights and optimizer state over from the checkpoint.
 
     The loaded model itself will not do: Keras forgets which variables are free of weight decay.
     """
     if 0 < options.head_epochs < n_done:
-        _begin_tuning(trainer, data, options)
+        _begin_tuning(trainer, options, n_steps)
     state = json.loads((work / "state.json").read_text())
     saved = keras.models.load_model(work / state["state"])
     trainer.set_weights(saved.get_weights())
