@@ -1,8 +1,12 @@
 """Delineate invasive ductal carcinoma on whole-slide images. Research use only.
 
 >>> from wsi_pipeline import open_slide, run_slide, ProbabilityMap
->>> result = run_slide("case.svs", "out/")  # doctest: +SKIP
->>> map_ = ProbabilityMap.open(result.map_path)  # doctest: +SKIP
+>>> result = run_slide("case.tif", "out")
+>>> result.state
+'done'
+>>> map_ = ProbabilityMap.open(result.map_path)
+>>> map_.values.shape
+(8, 11)
 """
 
 from __future__ import annotations
@@ -37,7 +41,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: importing the package stays light."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -32,6 +32,15 @@ class WsiPipelineError(Exception):
         What was wrong, with the value met.
     advice : str
         What the user can do about it; may be empty.
+
+    Examples
+    --------
+    >>> from wsi_pipeline import open_slide
+    >>> try:
+    ...     open_slide("nothere.svs")
+    ... except WsiPipelineError as error:
+    ...     print(error.problem)
+    nothere.svs does not exist
     """
 
     def __init__(self, problem: str, advice: str = "") -> None:

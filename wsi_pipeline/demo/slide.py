@@ -77,6 +77,13 @@ def make_demo_slide(
     ------
     ValueError
         Where the slide would be too small to hold tissue.
+
+    Examples
+    --------
+    >>> from wsi_pipeline.geometry import Size
+    >>> truth = make_demo_slide("small.tif", size_l0=Size(1200, 900), seed=3)
+    >>> truth.slide_path.name, truth.mpp, truth.outlines_path.name
+    ('small.tif', 4.0, 'small_truth.geojson')
     """
     if min(size_l0.width, size_l0.height) < SMALLEST_SIDE_L0:
         raise ValueError(f"a side must be at least {SMALLEST_SIDE_L0} px, received {size_l0}")

@@ -38,6 +38,14 @@ class ProbabilityMap:
 
     Cell (r, c) covers level-0 x from ``origin_l0[0] + c * step_l0[0]`` to
     ``origin_l0[0] + (c + 1) * step_l0[0]``, y likewise with r.
+
+    Examples
+    --------
+    >>> map_ = ProbabilityMap.open("out/slides/case/probability.zarr")
+    >>> map_
+    ProbabilityMap(8 x 11 cells of 400 µm, 88 classified, threshold 0.278)
+    >>> int((map_.values >= map_.threshold).sum()) <= int(map_.classified.sum())
+    True
     """
 
     values: FloatArray
@@ -80,6 +88,13 @@ class ProbabilityMap:
                 raise ValueError(
                     f"{name} must have the map's shape {self.values.shape}, received {array.shape}"
                 )
+
+    def __repr__(self) -> str:
+        rows, cols = self.values.shape
+        return (
+            f"ProbabilityMap({rows} x {cols} cells of {self.cell_um[0]:g} µm, "
+            f"{int(self.classified.sum())} classified, threshold {self.threshold:.3f})"
+        )
 
     @property
     def classified(self) -> BoolMask:

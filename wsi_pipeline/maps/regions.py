@@ -69,6 +69,12 @@ class Regions:
     smoothing_cells: float
     min_area_mm2: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Regions({len(self)} of {self.area_mm2:.2f} mm², threshold {self.threshold:.3f}, "
+            f"from {self.min_area_mm2:g} mm²)"
+        )
+
     def __len__(self) -> int:
         return len(self.items)
 

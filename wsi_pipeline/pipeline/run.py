@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from wsi_pipeline.classifier import available_cores
-from wsi_pipeline.config import Config, load_config
+from wsi_pipeline.config import Config, as_config
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.dask_tasks import BlockExecutor, ThreadBlockExecutor
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
@@ -66,11 +66,14 @@ def run_slide(
     WsiPipelineError
         Where the slide, the model, the configuration or the output folder cannot be used, or
         another process does the same slide.
+
+    Examples
+    --------
+    >>> result = run_slide("case.tif", "out", {"regions": {"threshold": 0.5}})
+    >>> result.state, result.map_path.name, result.totals.n_classified
+    ('done', 'probability.zarr', 88)
     """
-    if isinstance(config, Mapping):
-        config = load_config(None, config)
-    elif not isinstance(config, Config):
-        config = load_config(Path(config) if config is not None else None)
+    config = as_config(config)
     path = Path(slide)
     threads = config.execution.workers or available_cores()
     run = resolve_run(config, Path(out)).placed(threads, on_gpu_workers=False)

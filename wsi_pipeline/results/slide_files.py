@@ -39,6 +39,15 @@ class SlideResult:
     status: AnyStatus
     """What stands in status.json."""
 
+    def __repr__(self) -> str:
+        figures = ""
+        if self.totals is not None:
+            figures = (
+                f", IDC {self.totals.idc_mm2:.2f} mm² of {self.totals.tissue_mm2:.1f} mm² tissue "
+                f"in {self.totals.n_regions} regions"
+            )
+        return f"SlideResult({self.slide_id}: {self.state}{figures}, {self.folder})"
+
     @property
     def state(self) -> str:
         """Return "done", "empty" (no tissue) or "failed"."""

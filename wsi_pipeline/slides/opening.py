@@ -56,6 +56,12 @@ def open_slide(
         Where the file is missing, unreadable, damaged, no slide, or made to do harm.
     ConfigError
         Where `mpp` is no positive number.
+
+    Examples
+    --------
+    >>> with open_slide("case.tif") as slide:
+    ...     slide.info.mpp, slide.pyramid.size_l0, slide.thumbnail(100).shape
+    (Mpp(x=1.0, y=1.0), Size(width=4096, height=3072), (75, 100, 3))
     """
     path = Path(path)
     option = _as_mpp(mpp)
