@@ -20,8 +20,9 @@ from wsi_pipeline.archive.file_kinds import (
     FoundFile,
     Role,
     as_part,
-    is_picture_beside,
-    judge,
+    judge_by_head,
+    judge_by_name,
+    pictured_slide,
 )
 from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
 from wsi_pipeline.files import write_atomic
@@ -83,10 +84,10 @@ def search_folder(folder: Path) -> Inventory:
     search = _Search()
     search.walk(folder.absolute())
     with ThreadPoolExecutor(READERS) as pool:
-        judged = list(pool.map(judge, search.to_judge))
+        judged = [*search.judged, *pool.map(judge_by_head, search.to_judge)]
     files = _one_a_file(_without_parts(judged, search.parts), search.links)
-    stems = frozenset(found.path.stem for found in files if found.role is Role.SLIDE)
-    files = [_beside(found, stems) for found in files]
+    slides = frozenset(f.path.with_suffix("") for f in files if f.role is Role.SLIDE)
+    files = [_beside(found, slides) for found in files]
     files = one_a_series(sorted(files, key=lambda found: found.path))
     return Inventory(tuple(sorted([*files, *search.found], key=lambda found: found.path)))
 
@@ -122,9 +123,12 @@ def one_a_series(files: Iterable[FoundFile]) -> list[FoundFile]:
 
 @dataclass(slots=True)
 class _Search:
-    """A walk through folders: what needs a look goes to `to_judge`, all else is found already."""
+    """A walk through folders: files whose head needs a look go to `to_judge`."""
 
     found: list[FoundFile] = field(default_factory=list)
+    """What was not entered, and what is of no file."""
+    judged: list[FoundFile] = field(default_factory=list)
+    """Files that their names tell."""
     to_judge: list[Path] = field(default_factory=list)
     links: dict[Path, Path] = field(default_factory=dict)
     """Files that are links, and where they lead."""
@@ -213,7 +217,11 @@ class _Search:
                 self.links[path] = Path(os.path.realpath(path))
             if path.suffix.lower() in (".vms", ".vmu"):
                 self.parts |= dict.fromkeys(_vms_parts(path), path)
-            self.to_judge.append(path)
+            by_name = judge_by_name(path)
+            if by_name is None:
+                self.to_judge.append(path)
+            else:
+                self.judged.append(by_name)
 
     def _leave_out(self, path: Path, reason: str, detail: str = "", advice: str = "") -> None:
         self.found.append(FoundFile(path, Role.LEFT_OUT, reason, detail, advice))
@@ -261,8 +269,8 @@ def _one_a_file(files: list[FoundFile], links: dict[Path, Path]) -> list[FoundFi
     return kept
 
 
-def _beside(found: FoundFile, stems: frozenset[str]) -> FoundFile:
-    if found.role is not Role.SLIDE or not is_picture_beside(found, stems):
+def _beside(found: FoundFile, slides: frozenset[Path]) -> FoundFile:
+    if found.role is not Role.SLIDE or pictured_slide(found.path) not in slides:
         return found
     reason = "label or macro picture of a slide"
     return replace(found, role=Role.LEFT_OUT, reason=reason)

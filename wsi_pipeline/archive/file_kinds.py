@@ -64,24 +64,23 @@ NO_SLIDES: Final = frozenset(
     | {".py", ".sh", ".bat", ".groovy", ".md5", ".sha256", ".qpdata", ".qpproj", ".ndpa", ".keras"}
     | {".opt", ".npy", ".npz", ".h5", ".pt", ".pkl", ".parquet", ".js", ".css", ".svg", ".mp4"}
 )
+_SLIDES_BY_NAME: Final = SLIDE_SUFFIXES - TIFF_SUFFIXES - {".dcm"}
 _MASK_WORDS: Final = frozenset(
     {"mask", "masks", "label", "labels", "labelmap", "annotation", "annotations", "anno", "gt"}
     | {"truth", "groundtruth", "seg", "segmentation", "segmentations"}
 )
-_BESIDE_WORDS: Final = frozenset({"label", "macro", "overview", "preview", "thumb", "thumbnail"})
+_BESIDE: Final = re.compile(
+    r"(.*[^ _.()-])[ _.()-]+(?:label|macro|overview|preview|thumb|thumbnail)\)?", re.IGNORECASE
+)
 
 COPY_ADVICE: Final = "Wait until its copying ends, or copy it again"
 PICTURE_ADVICE: Final = "To have it done as a slide, name the file itself"
 
 
-def judge(path: Path) -> FoundFile:
-    """Return what a regular file is by its name and, where needed, its head."""
-    suffix = path.suffix.strip().lower()
-    by_name = _by_name(path, suffix)
-    if by_name is not None:
-        return by_name
+def judge_by_head(path: Path) -> FoundFile:
+    """Return what a regular file is by its first bytes."""
     try:
-        return _by_head(path, suffix)
+        return _by_head(path, path.suffix.strip().lower())
     except OSError as error:
         return FoundFile(
             path,
@@ -99,14 +98,15 @@ def words_of(path: Path) -> frozenset[str]:
     return frozenset(word.lower().rstrip("0123456789") for word in split if word)
 
 
-def is_picture_beside(found: FoundFile, stems: frozenset[str]) -> bool:
-    """Tell whether a file is the label or macro picture of a slide whose stem begins its name."""
-    stem = found.path.stem
-    tail = next((stem[len(s) :] for s in stems if s and stem != s and stem.startswith(s)), "")
-    return bool(tail) and tail.strip(" _-.()").lower() in _BESIDE_WORDS
+def pictured_slide(path: Path) -> Path | None:
+    """Return the slide, without its suffix, that a file's name says to be the label or macro of."""
+    match = _BESIDE.fullmatch(path.stem)
+    return path.with_name(match.group(1)) if match else None
 
 
-def _by_name(path: Path, suffix: str) -> FoundFile | None:
+def judge_by_name(path: Path) -> FoundFile | None:
+    """Return what a regular file is by its name, None where that tells nothing."""
+    suffix = path.suffix.strip().lower()
     known = known_by_name(path)
     if known is not None:
         reason = "of a format that is not read"
@@ -119,7 +119,7 @@ def _by_name(path: Path, suffix: str) -> FoundFile | None:
         return FoundFile(path, Role.LEFT_OUT, "plain picture", "", PICTURE_ADVICE)
     if suffix in NO_SLIDES:
         return FoundFile(path, Role.LEFT_OUT, "no slide", f"a {suffix} file")
-    if suffix in SLIDE_SUFFIXES - TIFF_SUFFIXES - {".dcm"}:
+    if suffix in _SLIDES_BY_NAME:
         return FoundFile(path, Role.SLIDE)
     return None
 
