@@ -17,7 +17,12 @@ from tests.phantoms import write_phantom
 from wsi_pipeline.geometry import Box, Size
 
 ROOT = Path(__file__).parents[1]
-OTHERS = ("wsi_pipeline.config", "wsi_pipeline.cli.invocation", "wsi_pipeline")
+OTHERS = (
+    "wsi_pipeline",
+    "wsi_pipeline.config",
+    "wsi_pipeline.cli.invocation",
+    "wsi_pipeline.cli.training_bar",
+)
 """Modules whose functions have examples, beside those of the public names."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -326,3 +326,13 @@ def test_imagenet_weights_from_a_file_are_those_of_keras() -> None:
     )
     for one, other in zip(_weights(ours)[:-2], _weights(theirs), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_every_batch_is_told(make_dataset: Any, tmp_path: Path) -> None:
+    from wsi_pipeline.learning.training.trainer import train
+
+    told: list[tuple[int, int, int]] = []
+    data = make_dataset("ab", 8)
+    options = _options(epochs=2, batch_size=8)
+    train(data, data, options, tmp_path, progress=lambda *steps: told.append(steps))
+    assert told == [(epoch, done, 32) for epoch in (1, 2) for done in (8, 16, 24, 32)]

@@ -8,13 +8,18 @@ import os
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from wsi_pipeline.cli.invocation import own_command
 from wsi_pipeline.cli.main import EXIT_DONE
+from wsi_pipeline.cli.training_bar import TrainingBar
 from wsi_pipeline.config import STAIN_METHODS
+from wsi_pipeline.learning.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from wsi_pipeline.learning.training.recipe import Recipe
+
+DEFAULTS: Final = {field.name: field.default for field in fields(TrainingOptions)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,19 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", help="name in the card (default: the folder's)")
     add("--split", choices=("auto", "published", "random", "folders", "patch"), default="auto",
         help="by patient: published case lists, random, or as the sub-folders say; 'patch' splits "
-        "neighbors apart and is recorded as such")  # fmt: skip
-    add("--patch-size-px", type=int, default=50)
-    add("--spacing-um-px", type=float, default=8.0, help="µm/px of the patches")
+        "neighbors apart and is recorded as such (default: %(default)s)")  # fmt: skip
+    add("--patch-size-px", type=int, default=50, help="side of a patch (default: %(default)s)")
+    add("--spacing-um-px", type=float, default=8.0,
+        help="µm/px of the patches (default: %(default)s)")  # fmt: skip
     add("--no-quantize", dest="quantize", action="store_false",
         help="CPUs run float32 too, not eight-bit integers where these are as good")  # fmt: skip
     _add_network_arguments(parser.add_argument_group("network"))
     _add_training_arguments(parser.add_argument_group("training"))
 
 
+def _option(group: argparse._ArgumentGroup, name: str, **words: Any) -> None:
+    """Add an option of `TrainingOptions`, whose default its help states."""
+    default = DEFAULTS.get(words.get("dest", name.lstrip("-").replace("-", "_")))
+    if "action" not in words and default not in ("", None):
+        words["help"] = f"{words.get('help', '')} (default: {default})".strip()
+    group.add_argument(name, default=argparse.SUPPRESS, **words)
+
+
 def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
-    add = partial(group.add_argument, default=argparse.SUPPRESS)  # defaults: TrainingOptions
+    add = partial(_option, group)
     add("--architecture", metavar="NAME",
-        help="compact-residual (default), compact-residual-small, baseline-cnn, vgg16, vgg19, "
+        help="compact-residual, compact-residual-small, baseline-cnn, vgg16, vgg19, "
         "resnet50, inception-v3, inception-resnet-v2, densenet201, mobilenet-v2, "
         "mobilenet-v2-short, efficientnet-b0")  # fmt: skip
     add("--weights", metavar="imagenet|FILE", help="default: from scratch")
@@ -70,7 +84,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
-    add = partial(group.add_argument, default=argparse.SUPPRESS)
+    add = partial(_option, group)
     add("--epochs", type=int)
     add("--judge-altered", action="store_true",
         help="judge epochs by the validation patches under the augmentation too")  # fmt: skip
@@ -88,15 +102,15 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     add("--no-jpeg", dest="jpeg", action="store_false", help="do not train for compressed slides")
     add("--no-stain-jitter", dest="stain", action="store_false",
         help="do not vary stain, tint and light")  # fmt: skip
-    add("--stain-strength", type=float, help="each stain times exp of up to this (0.3)")
+    add("--stain-strength", type=float, help="each stain times exp of up to this")
     add("--stain-turn", type=float, help="noise on the stains' vectors, such as 0.06; 0 = none")
-    add("--tint", type=float, help="density added to each channel, up to this (0.05)")
+    add("--tint", type=float, help="density added to each channel, up to this")
     add("--light", type=float, help="density added to half of the patches, up to this; 0 = none")
     add("--ink", type=float, help="share of patches with a drawn pen line; 0 = none")
     add("--glass", type=float, help="share of patches that glass covers in part; 0 = none")
     add("--color-exchange", type=float,
         help="share of patches that take on the colors of another slide; 0 = none")  # fmt: skip
-    add("--negatives-share", type=float, help="part of an epoch that is --negatives (0.12)")
+    add("--negatives-share", type=float, help="part of an epoch that is --negatives")
     add("--no-dihedral", dest="dihedral", action="store_false", help="do not flip and turn")
     add("--no-focus", dest="focus", action="store_false", help="do not blur and sharpen")
     add("--scale", type=float, help="enlarge and reduce by up to this share, such as 0.1; 0 = not")
@@ -119,7 +133,9 @@ def execute(options: argparse.Namespace) -> int:
         return _teach(options)
     from wsi_pipeline.learning.training.recipe import train_model
 
-    card = train_model(options.dataset, options.out, _recipe(options))
+    recipe = _recipe(options)
+    with TrainingBar(recipe.training.epochs) as bar:
+        card = train_model(options.dataset, options.out, recipe, progress=bar.show)
     metrics = card.record["metrics"]
     print(
         f"{card.name}: validation AUC {metrics['auc']:.4f}, balanced accuracy "
@@ -128,13 +144,13 @@ def execute(options: argparse.Namespace) -> int:
     )
     print(
         f"model folder {options.out}, report {options.out / 'report' / 'index.html'}\n"
-        f"use it with `wsi-pipeline run SLIDE --model {options.out} -o OUT`"
+        f"To use it: {own_command('run', 'SLIDE', '--model', options.out, '-o', 'OUT')}"
     )
     return EXIT_DONE
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from wsi_pipeline.learning.training.options import RECORDED, TrainingOptions, read_options
+    from wsi_pipeline.learning.training.options import RECORDED, read_options
     from wsi_pipeline.learning.training.recipe import Recipe
 
     chosen = read_options(options.config) if options.config else {}
@@ -163,7 +179,11 @@ def _teach(options: argparse.Namespace) -> int:
             "--folds makes teachers and --teacher uses them",
             "Networks taught by others have seen all patients through them: choose one",
         )
-    predictions = train_teachers(options.dataset, options.out, _recipe(options), options.folds)
+    recipe = _recipe(options)
+    with TrainingBar(recipe.training.epochs) as bar:
+        predictions = train_teachers(
+            options.dataset, options.out, recipe, options.folds, progress=bar.show
+        )
     auc = metrics.auc(predictions.labels, predictions.logits)
     print(
         f"{len(predictions)} patches of {len(predictions.fold_of)} patients, each by a network "

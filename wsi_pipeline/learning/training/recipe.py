@@ -46,7 +46,7 @@ from wsi_pipeline.learning.reports.scoring import (
 )
 from wsi_pipeline.learning.training.calibration import fit_temperature
 from wsi_pipeline.learning.training.options import PLACES, TrainingOptions, as_arguments
-from wsi_pipeline.learning.training.trainer import predict, train
+from wsi_pipeline.learning.training.trainer import EpochProgress, predict, train
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +71,13 @@ class Recipe:
     """Eight-bit integers on CPUs, where the validation AUC does not fall by it."""
 
 
-def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
+def train_model(
+    dataset: Path, out: Path, recipe: Recipe, *, progress: EpochProgress | None = None
+) -> ModelCard:
     """Train on a data set in any layout of `read_dataset` and write the model folder.
 
-    Best epoch, temperature and thresholds come from the validation patients alone.
+    Best epoch, temperature and thresholds come from the validation patients alone. `progress` is
+    told after each batch.
 
     Raises
     ------
@@ -97,7 +100,12 @@ def train_model(dataset: Path, out: Path, recipe: Recipe) -> ModelCard:
         len(split.left_out),
     )
     network, history = train(
-        training, validation, recipe.training, out / "training", division.negatives
+        training,
+        validation,
+        recipe.training,
+        out / "training",
+        division.negatives,
+        progress=progress,
     )
     card = package(network, history, division, out, recipe)
     report_on(card, validation)

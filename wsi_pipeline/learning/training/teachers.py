@@ -18,12 +18,19 @@ from wsi_pipeline.learning.data.splits import Split
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.reports.model_card import write_model_card
 from wsi_pipeline.learning.training.recipe import Recipe, package, prepare
-from wsi_pipeline.learning.training.trainer import train
+from wsi_pipeline.learning.training.trainer import EpochProgress, train
 
 logger = logging.getLogger(__name__)
 
 
-def train_teachers(dataset: Path, out: Path, recipe: Recipe, n_folds: int) -> OutOfFold:
+def train_teachers(
+    dataset: Path,
+    out: Path,
+    recipe: Recipe,
+    n_folds: int,
+    *,
+    progress: EpochProgress | None = None,
+) -> OutOfFold:
     """Train a network without each fold of the training patients in turn.
 
     Writes the model folders ``fold-1`` ... and at last ``out_of_fold.csv``: for each training patch
@@ -39,6 +46,8 @@ def train_teachers(dataset: Path, out: Path, recipe: Recipe, n_folds: int) -> Ou
     recipe : Recipe
         Of each network; one seed for all.
     n_folds : int
+    progress : callable, optional
+        Told after each batch of each network.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def train_teachers(dataset: Path, out: Path, recipe: Recipe, n_folds: int) -> Ou
     for fold in range(1, n_folds + 1):
         unseen = training.subset(folds == fold)
         logger.info("fold %d of %d: %d patches unseen", fold, n_folds, len(unseen))
-        card = _teacher(division, fold, fold_of, fold_folder(out, fold), recipe)
+        card = _teacher(division, fold, fold_of, fold_folder(out, fold), recipe, progress)
         logits[folds == fold] = _logits(card, unseen)
         logger.info("AUC on them %.4f", metrics.auc(unseen.labels, logits[folds == fold]))
     result = OutOfFold(
@@ -64,7 +73,12 @@ def train_teachers(dataset: Path, out: Path, recipe: Recipe, n_folds: int) -> Ou
 
 
 def _teacher(
-    division: Division, fold: int, fold_of: dict[str, int], out: Path, recipe: Recipe
+    division: Division,
+    fold: int,
+    fold_of: dict[str, int],
+    out: Path,
+    recipe: Recipe,
+    progress: EpochProgress | None,
 ) -> ModelCard:
     """Train the network that does not see a fold."""
     whole = division.split
@@ -76,7 +90,12 @@ def _teacher(
     )
     seen = replace(division, training=division.training.of_patients(split.train), split=split)
     network, history = train(
-        seen.training, seen.validation, recipe.training, out / "training", seen.negatives
+        seen.training,
+        seen.validation,
+        recipe.training,
+        out / "training",
+        seen.negatives,
+        progress=progress,
     )
     named = replace(recipe, name=f"{recipe.name}-fold-{fold}")
     card = package(network, history, seen, out, named)

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -42,6 +43,8 @@ N_JUDGING: Final = 3000
 slide's thousand would outweigh the other patients, and all take a fifth of the time."""
 JUDGING_SEED: Final = 2026
 """Of their alterations: the same for every training, so that epochs and recipes compare."""
+EpochProgress = Callable[[int, int, int], None]
+"""Told after each batch: epoch from 1, patches done in it, patches of an epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,8 @@ def train(
     options: TrainingOptions,
     work: Path,
     negatives: PatchDataset | None = None,
+    *,
+    progress: EpochProgress | None = None,
 ) -> tuple[keras.Model, list[dict[str, float]]]:
     """Train a network and return it as it was after its best epoch, with the history.
 
@@ -102,6 +107,8 @@ def train(
     work : Path
     negatives : PatchDataset, optional
         Patches of other tissue, which take `options.negatives_share` of each epoch.
+    progress : callable, optional
+        See `EpochProgress`.
 
     Returns
     -------
@@ -129,7 +136,8 @@ def train(
             break
         if epoch == options.head_epochs > 0:
             _begin_tuning(trainer, options, n_steps)
-        history.append(_one_epoch(trainer, material, judging, options, epoch))
+        watched = [_Watch(progress, epoch + 1, n_steps, options.batch_size)] if progress else []
+        history.append(_one_epoch(trainer, material, judging, options, epoch, watched))
         logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _words(history[-1]))
         if _merit(history[-1]) >= max(map(_merit, history)):
             trainer.get_layer(options.architecture).save_weights(work / "best.weights.h5")
@@ -139,6 +147,18 @@ def train(
     if options.precision != "float32":
         network = in_precision(network, "float32")
     return network, history
+
+
+class _Watch(keras.callbacks.Callback):
+    """Tells how far an epoch is."""
+
+    def __init__(self, progress: EpochProgress, epoch: int, n_steps: int, batch: int) -> None:
+        super().__init__()
+        self._progress, self._epoch, self._n_steps, self._batch = progress, epoch, n_steps, batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras'
+        """Keras calls this."""
+        self._progress(self._epoch, (batch + 1) * self._batch, self._n_steps * self._batch)
 
 
 @keras.saving.register_keras_serializable("wsi_pipeline")  # type: ignore[untyped-decorator]
@@ -217,11 +237,14 @@ def _one_epoch(
     judging: _Judging,
     options: TrainingOptions,
     epoch: int,
+    watched: list[keras.callbacks.Callback],
 ) -> dict[str, float]:
     start = time.perf_counter()
     _reseed(trainer, options.seed, epoch)
     # The order is ours already; Keras would shuffle by a state that a resumed run does not have.
-    fitted = trainer.fit(material.batches(options, epoch), epochs=1, shuffle=False, verbose=0)
+    fitted = trainer.fit(
+        material.batches(options, epoch), epochs=1, shuffle=False, verbose=0, callbacks=watched
+    )
     entry = {name: float(values[0]) for name, values in fitted.history.items()}
     entry |= _validate(trainer.get_layer(options.architecture), judging)
     return {**entry, "seconds": time.perf_counter() - start}
