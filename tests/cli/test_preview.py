@@ -68,7 +68,7 @@ def test_the_mask_can_be_given_back_to_a_run(phantom_factory: MakePhantom, tmp_p
     phantom = phantom_factory(tissue_box_l0=Box(1200, 400, 1600, 1600))
     plan = plan_slide(SlideSource(phantom.path), Config(), find_model("idc-compact"))
     for path in write_mask(plan, tmp_path):
-        again = user_mask(path, plan.tissue_mask, plan.mpp)
+        again = user_mask(path, plan.tissue_mask, plan.mpp, plan.bounds_l0).mask
         assert (again.mask != plan.tissue_mask.mask).mean() < 0.002
 
 

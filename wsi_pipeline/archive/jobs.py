@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from wsi_pipeline.archive.masks import masks_of
 from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.summary import READING_THREADS
 
@@ -25,27 +25,24 @@ def make_jobs(
     config : Config
         Says how slides are opened.
     mask : Path, optional
-        A tissue mask (GeoJSON or PNG), or a folder of ``<slide_id>.geojson``.
+        A tissue mask, or a folder of masks, see `masks_of`.
 
     Raises
     ------
     ConfigError
         Where the mask does not exist, or its folder has none for any of the slides.
     """
-    jobs = [
+    masks = masks_of(mask, entries)
+    unmasked = (f"no mask in {mask} is named by it: its tissue was found automatically",)
+    return [
         SlideJob(
             entry.slide_id,
             entry.source(config),
-            _mask_of(mask, entry.slide_id),
+            masks.get(entry.slide_id),
+            unmasked if masks and entry.slide_id not in masks else (),
         )
         for entry in entries
     ]
-    if mask is not None and not any(job.mask_path for job in jobs):
-        raise ConfigError(
-            f"--mask {mask} holds no mask of these slides" if mask.exists() else f"no {mask}",
-            "Give a GeoJSON or PNG file, or a folder of <slide_id>.geojson or .png",
-        )
-    return jobs
 
 
 def sort_out(
@@ -59,13 +56,3 @@ def sort_out(
         states = list(pool.map(lambda job: state_of(job, run), jobs))
     to_do = [job for job, state in zip(jobs, states, strict=True) if state in again]
     return to_do, [job for job, state in zip(jobs, states, strict=True) if state not in again]
-
-
-def _mask_of(mask: Path | None, slide_id: str) -> Path | None:
-    """Return the mask of a slide: the file itself, or <slide_id>.geojson or .png in a folder."""
-    if mask is None or mask.is_file():
-        return mask
-    for suffix in (".geojson", ".json", ".png"):
-        if (mask / f"{slide_id}{suffix}").is_file():
-            return mask / f"{slide_id}{suffix}"
-    return None

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_pipeline.annotations import ANNOTATION_SUFFIXES
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import NotAssessableError
+from wsi_pipeline.errors import NotAssessableError, TissueError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp
 from wsi_pipeline.maps.grid import Block, TileGrid
 from wsi_pipeline.slides import (
@@ -28,9 +29,10 @@ from wsi_pipeline.tissue import (
     QualityFlag,
     TissueMask,
     TissueParameters,
+    UserMask,
     WhiteBalance,
     area_fraction,
-    mask_from_geojson,
+    mask_from_annotations,
     mask_from_png,
     segment_tissue,
     why_not_assessable,
@@ -64,6 +66,8 @@ class SlidePlan:
     """Those that hold a kept patch; no other is read."""
     block_side: int
     """Patches along a side of a block."""
+    notes: tuple[str, ...] = ()
+    """What has to be said of the user's mask."""
 
     @property
     def n_patches(self) -> int:
@@ -93,6 +97,8 @@ def plan_slide(
         could not show a tumor.
     ConfigError
         Where the stride does not fit the model's patch.
+    TissueError
+        Where the user's mask cannot be used, or leaves nothing to classify.
     """
     reader = source.open_shared()
     mpp = require_mpp(reader.info)
@@ -107,14 +113,18 @@ def plan_slide(
     read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
     thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
     require_assessable(thumbnail, reader.info)
+    notes: tuple[str, ...] = ()
     mask = find_tissue(thumbnail, config, reader.info.background_rgb)
     if mask_path is not None:
-        mask = user_mask(mask_path, mask, mpp)
+        by_user = user_mask(mask_path, mask, mpp, bounds)
+        mask, notes = by_user.mask, by_user.notes
     tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=False)
     covered = tissue
     if grid.cells_per_patch > 1:
         covered = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
     keep = covered >= max(config.tissue.min_tissue_share, 1e-6)
+    if mask_path is not None:
+        _refuse_if_empty(mask_path, mask, keep)
     side = block_side(read_plan, grid, config.execution.block_px)
     return SlidePlan(
         source=source,
@@ -130,6 +140,7 @@ def plan_slide(
         keep=keep,
         blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
         block_side=side,
+        notes=notes,
     )
 
 
@@ -175,13 +186,23 @@ def find_tissue(
     return replace(mask, mask=mask.mask | thumbnail.lost) if thumbnail.lost.any() else mask
 
 
-def user_mask(path: Path, automatic: TissueMask, mpp: Mpp) -> TissueMask:
-    """Return a user's mask: GeoJSON in level-0 px as QuPath shows the slide, or a picture of it."""
-    if path.suffix.lower() in (".geojson", ".json"):
+def user_mask(path: Path, automatic: TissueMask, mpp: Mpp, bounds_l0: Box) -> UserMask:
+    """Return a user's mask: outlines in level-0 px, or a picture of the scanned bounds."""
+    if path.name.lower().endswith(ANNOTATION_SUFFIXES):
         downsample = (automatic.um_px[0] / mpp.x, automatic.um_px[1] / mpp.y)
         # The mask covers the scanned bounds, to which QuPath crops too: both start at (0, 0).
-        return mask_from_geojson(path, automatic, MaskFrame((0, 0), downsample))
+        frame = MaskFrame((0, 0), downsample, (bounds_l0.x, bounds_l0.y))
+        return mask_from_annotations(path, automatic, frame)
     return mask_from_png(path, automatic)
+
+
+def _refuse_if_empty(mask_path: Path, mask: TissueMask, keep: BoolMask) -> None:
+    """Refuse a user's mask that leaves nothing to classify: it would read as "no tumor"."""
+    if not keep.any():
+        raise TissueError(
+            f"the mask {mask_path.name} covers {mask.area_mm2:.4g} mm², too little for one patch",
+            "Draw larger areas, or lower tissue.min_tissue_share",
+        )
 
 
 def pen_flags(plan: SlidePlan, *, patches: bool = False) -> NDArray[np.uint8]:

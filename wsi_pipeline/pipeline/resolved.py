@@ -22,7 +22,9 @@ class SlideJob:
     slide_id: str
     source: SlideSource
     mask_path: Path | None = None
-    """A user's tissue mask (GeoJSON or PNG)."""
+    """A user's tissue mask: outlines or a picture."""
+    notes: tuple[str, ...] = ()
+    """What has to be said of the slide before it is opened."""
 
 
 @dataclass(frozen=True, slots=True)

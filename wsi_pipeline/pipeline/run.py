@@ -128,7 +128,7 @@ def do_slide(
         check_unchanged(job, stamp)
         write_map(map_, folder / MAP_NAME)
     facts: dict[str, Any] = {
-        **slide_facts(plan, mtime_ns=stamp[1]),
+        **slide_facts(plan, mtime_ns=stamp[1], notes=job.notes),
         "run_id": run.run_id,
         "attempt": attempt,
         "map_sha256": stores.map_sha256,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def load_libraries(config: Config) -> None:
         importlib.import_module("wsi_pipeline.render")
 
 
-def slide_facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
+def slide_facts(plan: SlidePlan, mtime_ns: int, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Return what is known of the slide and its tissue, fields of the record."""
     info, mask = plan.info, plan.tissue_mask
     return {
@@ -42,7 +43,7 @@ def slide_facts(plan: SlidePlan, mtime_ns: int) -> dict[str, Any]:
         "mpp": (plan.mpp.x, plan.mpp.y),
         "mpp_source": info.mpp_source,
         "icc": info.icc,
-        "warnings": tuple(info.warnings),
+        "warnings": (*notes, *info.warnings, *plan.notes),
         "level_read": plan.read_plan.level,
         "white_balance": plan.white_balance.to_dict(),
         "tissue_mask": TissueFacts(

@@ -1,8 +1,10 @@
 """From a thumbnail to the tissue mask of a slide, and quality flags of its patches."""
 
 from wsi_pipeline.tissue.annotation import (
+    MASK_SUFFIXES,
     MaskFrame,
-    mask_from_geojson,
+    UserMask,
+    mask_from_annotations,
     mask_from_png,
     mask_to_geojson,
 )
@@ -15,17 +17,19 @@ from wsi_pipeline.tissue.quality import QualityFlag, patch_flags
 from wsi_pipeline.tissue.white_balance import WhiteBalance
 
 __all__ = [
+    "MASK_SUFFIXES",
     "Artifacts",
     "Glass",
     "MaskFrame",
     "QualityFlag",
     "TissueMask",
     "TissueParameters",
+    "UserMask",
     "WhiteBalance",
     "area_fraction",
     "estimate_glass",
     "find_glass",
-    "mask_from_geojson",
+    "mask_from_annotations",
     "mask_from_png",
     "mask_to_geojson",
     "patch_flags",

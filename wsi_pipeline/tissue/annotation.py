@@ -1,33 +1,49 @@
 """A user's own mask in place of the automatic one, and the mask as outlines for a viewer.
 
-GeoJSON is in level-0 pixels, as QuPath writes it. A feature named or classified "exclude" takes
-away; any other polygon includes. With exclusions alone the automatic mask stays, less those.
+Outlines are read from the files of every common program. One named or classified "exclude", or of
+a class that QuPath ignores ("Ignore*"), takes away; any other includes. With exclusions alone the
+automatic mask stays, less those. A mask that leaves no tissue is refused: whoever draws one wants
+something classified, and "no tumor" would be the answer to another question.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
-from shapely.geometry import MultiPolygon, Polygon, mapping, shape
+from shapely.geometry import MultiPolygon, Polygon, mapping
 from skimage.draw import polygon as polygon_pixels
 from skimage.measure import find_contours
 
-from wsi_pipeline.errors import TissueError
-from wsi_pipeline.files import parse_json
+from wsi_pipeline.annotations import (
+    ANNOTATION_SUFFIXES,
+    Annotation,
+    Area,
+    Drawing,
+    Place,
+    check_place,
+    doubts_of_place,
+    polygons,
+    read_annotations,
+)
+from wsi_pipeline.errors import StorageError, TissueError
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.tissue.mask import TissueMask
 
-EXCLUDE = "exclude"
-MASK_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")
-_OUTLINE_COLOR = [0, 160, 0]
+EXCLUSIONS: Final = frozenset({"exclude", "exclusion", "ignore*"})
+"""Names and classes of what is taken away, in small letters."""
+MASK_SUFFIXES: Final = (*ANNOTATION_SUFFIXES, ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+MASK_FORMATS: Final = ("PNG", "TIFF", "JPEG", "BMP")
+_GRAY_LEVELS: Final = 16
+"""A picture with more of them than a label image has is black and white with blurred edges."""
+_OUTLINE_COLOR: Final = [0, 160, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +54,26 @@ class MaskFrame:
     """Level-0 x, y of the mask's upper left corner."""
     downsample: tuple[float, float]
     """Level-0 px per mask px along (x, y)."""
+    scan_l0: tuple[float, float] = (0.0, 0.0)
+    """Level-0 x, y, on the whole slide, of the scanned bounds that QuPath crops to. What programs
+    count from the whole slide's corner is less by this."""
 
 
-def mask_from_geojson(path: Path, automatic: TissueMask, frame: MaskFrame) -> TissueMask:
-    """Return a user's mask drawn as polygons.
+@dataclass(frozen=True, slots=True, eq=False)
+class UserMask:
+    """A user's mask and what has to be said of it."""
+
+    mask: TissueMask
+    notes: tuple[str, ...] = ()
+
+
+def mask_from_annotations(path: Path, automatic: TissueMask, frame: MaskFrame) -> UserMask:
+    """Return a user's mask drawn as areas.
 
     Parameters
     ----------
     path : Path
-        GeoJSON: a FeatureCollection, a Feature, a geometry, or a list of features.
+        What `read_annotations` reads.
     automatic : TissueMask
         Gives the shape and the slide's glass color; stays in force where the file only excludes.
     frame : MaskFrame
@@ -54,30 +81,38 @@ def mask_from_geojson(path: Path, automatic: TissueMask, frame: MaskFrame) -> Ti
 
     Returns
     -------
-    TissueMask
+    UserMask
         A pixel is tissue where its center is inside an inclusion and in no exclusion.
 
     Raises
     ------
     TissueError
-        Where the file cannot be read, or holds no polygon.
+        Where the file cannot be read, holds no area, lies beside the slide, or leaves no tissue.
     """
-    include = np.zeros_like(automatic.mask)
-    exclude = np.zeros_like(automatic.mask)
-    n_include = n_exclude = 0
-    for area, is_exclusion in _polygons(path):
-        _paint(exclude if is_exclusion else include, area, frame)
-        n_exclude += is_exclusion
-        n_include += not is_exclusion
-    if not n_include + n_exclude:
+    drawing = _read(path)
+    if not drawing.items:
+        left_out = f" ({drawing.left_out_words})" if drawing.left_out else ""
         raise TissueError(
-            f"{path.name} holds no polygon", "Draw the tissue as closed areas and export again"
+            f"the mask {path.name} holds no area{left_out}",
+            "Draw the tissue as closed areas and export again",
         )
-    kept = include if n_include else automatic.mask
-    return replace(automatic, mask=kept & ~exclude, method="geojson", threshold=float("nan"))
+    areas = [_placed(one.area, drawing, frame) for one in drawing.items]
+    place = _place_of(automatic, frame)
+    try:
+        check_place(f"the mask {path.name}", areas, place)
+    except StorageError as error:
+        raise TissueError(error.problem, error.advice) from error
+    excludes = [_is_exclusion(one) for one in drawing.items]
+    included = [area for area, out in zip(areas, excludes, strict=True) if not out]
+    excluded = [area for area, out in zip(areas, excludes, strict=True) if out]
+    kept = _painted(included, automatic, frame) if included else automatic.mask
+    kept = kept & ~_painted(excluded, automatic, frame)
+    notes = [f"left out of the mask: {drawing.left_out_words}"] if drawing.left_out else []
+    notes += [f"the mask {path.name}: {words}" for words in doubts_of_place(included, place)]
+    return UserMask(_of_user(automatic, kept, path, "geojson"), tuple(notes))
 
 
-def mask_from_png(path: Path, automatic: TissueMask) -> TissueMask:
+def mask_from_png(path: Path, automatic: TissueMask) -> UserMask:
     """Return a user's mask painted as a picture of the scanned area: black is no tissue.
 
     Parameters
@@ -90,7 +125,7 @@ def mask_from_png(path: Path, automatic: TissueMask) -> TissueMask:
     Raises
     ------
     TissueError
-        Where the file cannot be read, or its proportions are 2 % and more off.
+        Where the file cannot be read, is black all over, or its proportions are 2 % and more off.
     """
     try:
         with Image.open(path, formats=MASK_FORMATS) as picture:
@@ -108,8 +143,19 @@ def mask_from_png(path: Path, automatic: TissueMask) -> TissueMask:
             f"the scanned area has the proportions of {cols} x {rows}",
             "Paint the mask on a picture of the whole scanned area",
         )
-    resized = grey.resize((cols, rows), Image.Resampling.NEAREST)
-    return replace(automatic, mask=np.asarray(resized) > 0, method="png", threshold=float("nan"))
+    is_label_image = len(grey.getcolors(256) or ()) <= _GRAY_LEVELS
+    resized = np.asarray(grey.resize((cols, rows), Image.Resampling.NEAREST))
+    kept = resized > (0 if is_label_image else 127)
+    return UserMask(_of_user(automatic, kept, path, "png"))
+
+
+def _of_user(automatic: TissueMask, kept: BoolMask, path: Path, method: str) -> TissueMask:
+    if not kept.any():
+        raise TissueError(
+            f"the mask {path.name} leaves no tissue on the slide",
+            "Draw what is to be classified; without --mask the tissue is found automatically",
+        )
+    return replace(automatic, mask=kept, method=method, threshold=float("nan"))
 
 
 def mask_to_geojson(mask: TissueMask, frame: MaskFrame) -> dict[str, Any]:
@@ -143,39 +189,41 @@ def _feature(part: Polygon) -> dict[str, Any]:
     }
 
 
-def _polygons(path: Path) -> Iterator[tuple[Polygon, bool]]:
-    """Yield each polygon with whether it is an exclusion."""
+def _read(path: Path) -> Drawing:
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-        for feature in _features(data):
-            is_exclusion = EXCLUDE in _names(feature)
-            for part in _parts(shape(feature.get("geometry", feature))):
-                yield part, is_exclusion
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        shapely.GEOSException,
-    ) as error:
+        return read_annotations(path)
+    except StorageError as error:
         raise TissueError(
-            f"the mask {path.name} cannot be read: {error}",
+            f"the mask {path.name} cannot be read: {error.problem}",
             "Export the annotations again as GeoJSON (QuPath: File > Export objects)",
         ) from error
 
 
-def _features(data: Any) -> list[dict[str, Any]]:
-    if isinstance(data, list):
-        return data
-    features: list[dict[str, Any]] = data.get("features", [data])
-    return features
+def _is_exclusion(one: Annotation) -> bool:
+    words = (one.name, *one.kind.split(":"))
+    return any(word.strip().casefold() in EXCLUSIONS for word in words)
 
 
-def _names(feature: dict[str, Any]) -> set[str]:
-    properties = feature.get("properties") or {}
-    kind = properties.get("classification") or {}
-    return {str(name).strip().lower() for name in (properties.get("name"), kind.get("name"))}
+def _placed(area: Area, drawing: Drawing, frame: MaskFrame) -> Area:
+    """Return an area in the pixels that the mask's frame counts."""
+    if drawing.is_cropped or not any(frame.scan_l0):
+        return area
+    moved: Area = shapely.transform(area, lambda xy: xy - np.asarray(frame.scan_l0))
+    return moved
+
+
+def _place_of(automatic: TissueMask, frame: MaskFrame) -> Place:
+    rows, cols = automatic.mask.shape
+    x, y = frame.downsample
+
+    def is_tissue(points_l0: NDArray[np.float64]) -> NDArray[np.bool_]:
+        xy = ((points_l0 - frame.origin_l0) / frame.downsample).astype(np.intp)
+        xy = np.clip(xy, 0, (cols - 1, rows - 1))
+        found: NDArray[np.bool_] = automatic.mask[xy[:, 1], xy[:, 0]]
+        return found
+
+    mpp = (automatic.um_px[0] / x, automatic.um_px[1] / y)
+    return Place((*frame.origin_l0, cols * x, rows * y), mpp, is_tissue)
 
 
 def _parts(area: Any) -> list[Polygon]:
@@ -187,12 +235,15 @@ def _parts(area: Any) -> list[Polygon]:
     return []
 
 
-def _paint(mask: BoolMask, area: Polygon, frame: MaskFrame) -> None:
-    """Set the pixels whose centers the polygon holds."""
-    inside = _ring_pixels(mask.shape, np.asarray(area.exterior.coords)[:, :2], frame)
-    for hole in area.interiors:
-        inside &= ~_ring_pixels(mask.shape, np.asarray(hole.coords)[:, :2], frame)
-    mask |= inside
+def _painted(areas: Sequence[Area], automatic: TissueMask, frame: MaskFrame) -> BoolMask:
+    """Return the pixels whose centers the areas hold."""
+    mask = np.zeros_like(automatic.mask)
+    for part in (part for area in areas for part in polygons(area)):
+        inside = _ring_pixels(mask.shape, np.asarray(part.exterior.coords)[:, :2], frame)
+        for hole in part.interiors:
+            inside &= ~_ring_pixels(mask.shape, np.asarray(hole.coords)[:, :2], frame)
+        mask |= inside
+    return mask
 
 
 def _ring_pixels(
