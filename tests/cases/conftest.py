@@ -14,11 +14,13 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from PIL import Image
 
 from tests.conftest import PhantomFactory
+from tests.phantoms import TISSUE
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.geometry import Box, Size
 
@@ -45,6 +47,10 @@ class Said:
 class Case:
     """A user's folder and terminal."""
 
+    SQUARE_MM2: ClassVar = 14.1376
+    """Of the square that `outlines` draws: 940 px of 4 µm."""
+    TISSUE_L0: ClassVar = Box(400, 400, 1200, 1200)
+    """Around that square."""
     folder: Path
     make_slide: PhantomFactory
     read_terminal: Callable[[], str]
@@ -65,13 +71,37 @@ class Case:
         path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
         return path
 
+    def outlines(self, name: str, *more: Any, side: float = 940, **changes: Any) -> Path:
+        """Write a square with its corner at (500, 500), as QuPath does, and more features."""
+        x, y = changes.pop("x", 500), changes.pop("y", 500)
+        ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+        properties = {"objectType": "annotation", "classification": {"name": "Tumor"}, **changes}
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        drawn = {"type": "Feature", "geometry": geometry, "properties": properties}
+        document = {"type": "FeatureCollection", "features": [drawn, *more]}
+        return self.write(name, json.dumps(document))
+
+    def patch(self, name: str) -> Path:
+        """Write a picture of one patch, all tissue."""
+        path = self.write(name, b"")
+        Image.new("RGB", (50, 50), TISSUE).save(path)
+        return path
+
+    def compared(self, out: str = "out", slide_id: str = "") -> dict[str, float]:
+        """Return the figures of a row of compare.csv, the first unless an id is given."""
+        with (self.folder / out / "compare/compare.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        row = next(row for row in rows if not slide_id or row["slide_id"] == slide_id)
+        return {"reference_mm2": float(row["reference_mm2"]), "dice": float(row["dice"])}
+
     def wsi(self, line: str) -> Said:
         """Call ``wsi-pipeline`` in the folder with these words, split as a shell does."""
         words = shlex.split(line)
         if words[0] in {"run", "scan", "classify"}:
             self.write("one_process.yaml", ONE_PROCESS)
             words += ["--model", str(MODEL)]
-            words += ["-c", "one_process.yaml"] if words[0] != "classify" else []
+            takes_config = words[0] != "classify" and "-c" not in words
+            words += ["-c", "one_process.yaml"] if takes_config else []
         try:
             status = main(words)
         except SystemExit as exit_:  # argparse

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from wsi_pipeline.files import write_atomic
+from wsi_pipeline.render.fonts import drawable
 from wsi_pipeline.render.page import FAINT, INK, WARNING
 
 SCANNER_COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -113,8 +114,9 @@ def _name_outliers(axes: Axes, trend: Trend, median: float) -> None:
         value = float(trend.values[i])
         axes.plot([i], [value], "o", ms=9, fillstyle="none", color=WARNING)
         is_left = i < middle
+        words, fonts = drawable(trend.outliers[i])
         axes.annotate(
-            trend.outliers[i],
+            words,
             (i, value),
             xytext=(7 if is_left else -7, 0),
             textcoords="offset points",
@@ -123,4 +125,5 @@ def _name_outliers(axes: Axes, trend: Trend, median: float) -> None:
             size=8,
             color=WARNING,
             parse_math=False,
+            **fonts,
         )

@@ -5,7 +5,9 @@ Pictures are pasted without resampling; matplotlib draws lines and words over th
 
 from __future__ import annotations
 
+import itertools
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.render.fonts import drawable
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
 INK: Final = "#1a1a1a"
@@ -128,8 +131,10 @@ class Page:
     def text(self, x: float, y: float, words: str, size: float = 9.5, **style: Any) -> None:
         """Write words with their baseline at y. A dollar sign is a dollar sign."""
         left, top = math.floor(x), math.floor(y)
+        words, fonts = drawable(words)
         style = {"color": INK, "fontsize": size, **style}
-        ink = _ink_of(words, x - left, y - top, tuple(sorted(style.items())))
+        families = tuple(fonts.get("fontfamily", ()))
+        ink = _ink_of(words, x - left, y - top, tuple(sorted(style.items())), families)
         self._words.append((ink, left, top))
 
     def line(self, x: tuple[float, float], y: tuple[float, float], width: float = 0.8) -> None:
@@ -143,7 +148,7 @@ class Page:
     def header(self, title: str, subtitle: str) -> None:
         """Write what the picture shows."""
         room = (self.layout.figure.width - 2 * MARGIN) // _TITLE_CHAR_PX
-        self.text(MARGIN, 30, _shortened(title, room), 15, fontweight="bold")
+        self.text(MARGIN, 30, _shortened(drawable(title)[0], room), 15, fontweight="bold")
         self.text(MARGIN, 52, subtitle, color=FAINT)
 
     def footer(self, right: str) -> None:
@@ -206,14 +211,21 @@ class _Ink:
 
 
 @lru_cache(maxsize=512)
-def _ink_of(words: str, x: float, y: float, style: tuple[tuple[str, Any], ...]) -> _Ink:
+def _ink_of(
+    words: str,
+    x: float,
+    y: float,
+    style: tuple[tuple[str, Any], ...],
+    families: tuple[str, ...],
+) -> _Ink:
     """Draw words at a fraction of a pixel. Most words of a page stand on every page."""
     room = Size(2 * (len(words) + 2) * _WIDEST_CHAR_PX, 2 * _TALLEST_PX)
     figure = Figure(figsize=(room.width / _DPI, room.height / _DPI), dpi=_DPI, facecolor="none")
     canvas = FigureCanvasAgg(figure)
     middle = (room.width // 2, room.height // 2)
     drawing = Drawing(figure, Box(0, 0, room.width, room.height), room, 1)
-    drawing.text(middle[0] + x, middle[1] + y, words, **dict(style))
+    fonts = {"fontfamily": list(families)} if families else {}
+    drawing.text(middle[0] + x, middle[1] + y, words, **dict(style), **fonts)
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     rows, cols = (np.flatnonzero(drawn[..., 3].any(axis)) for axis in (1, 0))
@@ -233,8 +245,14 @@ def _blend(below: RgbArray, drawn: NDArray[np.uint8]) -> None:
 
 
 def _shortened(words: str, n_chars: int) -> str:
-    """Cut the middle out of words that are too long: slides differ at both ends of their names."""
-    if len(words) <= n_chars:
+    """Cut the middle out of words that are too long: slides differ at both ends of their names.
+
+    A Chinese, Japanese or Korean character is as wide as two others.
+    """
+    widths = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in words]
+    if sum(widths) <= n_chars:
         return words
     half = (n_chars - 1) // 2
-    return f"{words[:half]}…{words[-half:]}"
+    n_head = sum(total <= half for total in itertools.accumulate(widths))
+    n_tail = sum(total <= half for total in itertools.accumulate(reversed(widths)))
+    return f"{words[:n_head]}…{words[len(words) - n_tail :]}"

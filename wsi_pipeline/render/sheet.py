@@ -21,6 +21,7 @@ from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.maps.regions import Regions, SlideTotals
 from wsi_pipeline.render import blend as blending
 from wsi_pipeline.render.blend import Blend
+from wsi_pipeline.render.fonts import drawable
 from wsi_pipeline.render.outlines import draw_regions
 from wsi_pipeline.render.overlay import Caption, subtitle, total_rows
 from wsi_pipeline.render.page import FAINT, INK, WARNING
@@ -103,7 +104,9 @@ def _encode(figure: Figure, suffix: str) -> bytes:
 
 
 def _draw_heading(figure: Figure, map_: ProbabilityMap, regions: Regions, caption: Caption) -> None:
-    figure.text(0.025, 0.952, caption.slide, size=14, weight="bold", color=INK, parse_math=False)
+    title, fonts = drawable(caption.slide)
+    title_style = {"size": 14, "weight": "bold", "color": INK, "parse_math": False, **fonts}
+    figure.text(0.025, 0.952, title, **title_style)
     figure.text(0.025, 0.928, subtitle(map_, caption, regions.threshold), size=8, color=FAINT)
     figure.text(0.025, 0.025, NOTICE, size=8.5, weight="bold", color=WARNING)
     made = f"{caption.software}  ·  {caption.date}"
@@ -172,7 +175,8 @@ def _draw_rows(figure: Figure, top: float, heading: str, rows: Sequence[tuple[st
     for row, (name, value) in enumerate(rows, start=1):
         y = top - row * _LINE
         figure.text(_COLUMN, y, name, size=8, color=FAINT, parse_math=False)
-        figure.text(_RIGHT, y, value, size=8, color=INK, ha="right", parse_math=False)
+        words, fonts = drawable(value)
+        figure.text(_RIGHT, y, words, size=8, color=INK, ha="right", parse_math=False, **fonts)
     return top - (len(rows) + 1) * _LINE
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.reports.scoring import Predictions
+from wsi_pipeline.render.fonts import drawable
 
 IDC_COLOR: Final = "#a8174a"
 OTHER_COLOR: Final = "#3d6f9e"
@@ -238,5 +239,6 @@ def montage(images: NDArray[np.uint8], captions: Sequence[str], title: str) -> F
         axes.set_axis_off()
         if number < len(images):
             axes.imshow(images[number], interpolation="nearest")
-            axes.set_title(captions[number], fontsize=7.5, color=INK, pad=3)
+            words, fonts = drawable(captions[number])
+            axes.set_title(words, fontsize=7.5, color=INK, pad=3, **fonts)
     return figure

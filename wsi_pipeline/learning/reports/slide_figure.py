@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.learning.reports.figures import DPI, INK, WIDE
 from wsi_pipeline.learning.reports.slide_evaluation import SlideComparison
+from wsi_pipeline.render.fonts import drawable
 
 GLASS: Final = (1.0, 1.0, 1.0)
 NOT_IDC: Final = (0.86, 0.87, 0.89)
@@ -25,7 +26,9 @@ def slide_figure(comparison: SlideComparison, title: str) -> Figure:
     rows, cols = comparison.truth.shape
     height = float(np.clip(3.1 * rows / cols, 1.6, 5.0))
     figure = Figure((WIDE, height + 0.75), dpi=DPI, layout="constrained", facecolor="white")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold", color=INK)
+    title, fonts = drawable(title)
+    style = {"fontsize": 10.5, "fontweight": "bold", "color": INK, **fonts}
+    figure.suptitle(title, x=0.01, ha="left", **style)
     panels = figure.subplots(1, 3)
     probability = panels[1].imshow(
         comparison.probability, cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
