@@ -18,6 +18,7 @@ CHECKS = {
     "ruff format --check": ("-m", "ruff", "format", "--check", "."),
     "mypy": ("-m", "mypy"),
     "lint-imports": ("-c", IMPORT_RULES, "--no-logo"),
+    "tsc --noEmit": ("scripts/check_javascript.py",),
 }
 
 

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.maps import ProbabilityMap, TissueRaster, read_map, write_map
+from wsi_pipeline.maps import (
+    ProbabilityMap,
+    TissueRaster,
+    read_map,
+    write_map,
+    write_threshold,
+)
 from wsi_pipeline.maps.store import NgffVersion
 
 MakeMap = Callable[..., ProbabilityMap]
@@ -59,6 +65,27 @@ def test_the_tissue_mask_reads_back_with_its_own_frame(
 def test_probability_map_open_reads_the_store(make_map: MakeMap, tmp_path: Path) -> None:
     write_map(make_map(), tmp_path / "m.zarr")
     assert ProbabilityMap.open(str(tmp_path / "m.zarr")).threshold == 0.5
+
+
+@pytest.mark.parametrize("ngff", VERSIONS)
+def test_another_threshold_changes_that_attribute_and_no_other_byte(
+    make_map: MakeMap, tmp_path: Path, ngff: NgffVersion
+) -> None:
+    place = tmp_path / "m.zarr"
+    write_map(make_map(), place, ngff=ngff)
+    before = _bytes(place)
+    write_threshold(place, 0.6)
+    assert read_map(place).threshold == 0.6
+    changed = {name for name, data in _bytes(place).items() if before[name] != data}
+    assert changed == {".zattrs" if ngff == "0.4" else "zarr.json"}
+    write_threshold(place, 0.5)
+    assert _bytes(place) == before
+
+
+def test_a_foreign_store_gets_no_threshold(tmp_path: Path) -> None:
+    (tmp_path / ".zattrs").write_text("{}")
+    with pytest.raises(StorageError, match="not the attributes of a map"):
+        write_threshold(tmp_path, 0.6)
 
 
 @pytest.mark.parametrize("ngff", VERSIONS)

@@ -363,7 +363,9 @@ def test_rendering_again_moves_the_threshold_without_slide_or_model(
     assert again.totals is not None
     assert again.totals.n_regions == 0
     assert (result.folder / "overlay.png").read_bytes() != before
-    assert ProbabilityMap.open(result.map_path).threshold == 0.5
+    assert ProbabilityMap.open(result.map_path).threshold == 0.999  # one everywhere
+    assert isinstance(again.status, Done)
+    assert again.status.threshold == 0.999
 
 
 def test_an_output_folder_that_is_a_file_is_refused(

@@ -128,6 +128,7 @@ def _write_done(folder: Path, slide: Path, map_: ProbabilityMap) -> None:
     Image.fromarray(thumbnail).save(folder / THUMBNAIL_NAME)
     Image.fromarray(thumbnail).save(folder / "overlay.png")
     totals = {"idc_mm2": 0.64, "tissue_mm2": 12.5, "idc_share": 0.05, "n_regions": 1}
+    totals["n_classified"] = 80
     status = {
         "state": "done",
         "slide": str(slide),

@@ -56,7 +56,7 @@ def test_opacity_threshold_and_colors_act_on_the_map_at_once(page: Any) -> None:
     assert canvas_color(page, *mild)[3] == 255
     page.wait_for_selector("#regions li:nth-child(2)")
     before = canvas_color(page, *hot)
-    page.select_option("#colormap", "viridis")
+    page.select_option("#colormap", "magma")
     assert canvas_color(page, *hot) != before
     page.focus("[data-do=overlay]")
     page.keyboard.press("o")
@@ -88,7 +88,7 @@ def test_the_cursor_tells_probability_and_region(page: Any) -> None:
     assert "0.64 mm²" in page.inner_text("#tip")
     assert "mean p 0.94" in page.inner_text("#tip")
     assert page.inner_text("#cursor").endswith("p 0.938")
-    page.mouse.move(*screen_point(page, 200, 1500))
+    page.mouse.move(*screen_point(page, 350, 1500))
     assert page.inner_text("#cursor").endswith("not classified")
     assert page.is_hidden("#tip")
 
@@ -150,7 +150,7 @@ def test_an_outline_is_drawn_with_the_mouse_and_shown_again(page: Any, own_run: 
     (item,) = stored_review(own_run)["items"].values()
     assert item["measurements"]["Area mm^2"] == pytest.approx(0.64, rel=0.05)
     page.reload()
-    page.wait_for_selector("#regions button:has-text('Drawn')")
+    page.wait_for_selector("#regions button:has-text('Annotation')")
 
 
 def test_two_browsers_do_not_overwrite_each_other(page: Any, address: str, own_run: Run) -> None:
@@ -267,7 +267,7 @@ def test_the_token_is_typed_in_once_and_then_everything_works(
         assert page.url.endswith("/enter")
         page.fill("#token", "not the token")
         page.press("#token", "Enter")
-        page.wait_for_selector("#wrong:not([hidden])")
+        page.wait_for_selector("[role=alert]:has-text('not right')")
         page.fill("#token", TOKEN)
         page.click("text=Enter")
         page.wait_for_selector(".card img")

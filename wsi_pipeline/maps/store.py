@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.files import write_folder
+from wsi_pipeline.files import read_json, write_atomic, write_folder
 from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
 from wsi_pipeline.maps.store_files import UnexpectedStoreError, read_store
@@ -59,6 +59,31 @@ def write_map(map_: ProbabilityMap, path: Path, *, ngff: NgffVersion = "0.4") ->
         Where the folder cannot be written.
     """
     write_folder(path, _group_files(map_, ngff, name=path.stem))
+
+
+def write_threshold(path: Path, threshold: float) -> None:
+    """Give a stored map the threshold of its results as they stand now; its numbers stay.
+
+    Parameters
+    ----------
+    path : Path
+        The `probability.zarr` folder, of either NGFF version.
+    threshold : float
+        Probability from which a cell is called IDC.
+
+    Raises
+    ------
+    StorageError
+        Where there is no map of ours, or its attributes cannot be written.
+    """
+    place = path / (".zattrs" if (path / ".zattrs").is_file() else "zarr.json")
+    try:
+        document = read_json(place, root=path)
+        attributes = document if place.name == ".zattrs" else document["attributes"]
+        attributes[ATTRIBUTES_KEY]["threshold"] = threshold
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise StorageError(f"{place}: not the attributes of a map ({exc})", _RERUN) from exc
+    write_atomic(place, json.dumps(document, indent=2).encode())
 
 
 def read_map(path: Path, root: Path | None = None) -> ProbabilityMap:

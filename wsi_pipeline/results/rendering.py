@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import IncompleteRunError, WsiPipelineError
-from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap, write_threshold
 from wsi_pipeline.maps.regions import SlideTotals
 from wsi_pipeline.results.layout import MAP_NAME, slide_folders
 from wsi_pipeline.results.slide_files import (
@@ -57,6 +57,7 @@ def render_slide(folder: Path, config: Config) -> SlideResult:
     regions = regions_of(map_, config)
     totals = SlideTotals.of(shown_map(map_, config), regions)
     write_results(folder, rgb, map_, regions, config)
+    write_threshold(folder / MAP_NAME, map_.threshold)
     status = status.model_copy(
         update={
             "totals": totals,

@@ -99,6 +99,8 @@ class ResultSettings(StatusPart):
     min_area_mm2: float | None = None
     outline: Literal["contour", "cells"] | None = None
     flagged: Literal["kept", "hatched", "dropped"] = "kept"
+    colormap: str | None = None
+    """Of the pictures; None: of before it was stored, the run's configuration has it."""
 
     @classmethod
     def of(cls, config: Config, threshold: float) -> Self:
@@ -111,14 +113,16 @@ class ResultSettings(StatusPart):
             min_area_mm2=regions.min_area_mm2,
             outline=regions.outline,
             flagged=config.render.flagged,
+            colormap=config.render.colormap,
         )
 
     def overrides(self, threshold: float | None = None) -> dict[str, Any]:
         """Return the settings as they are laid over a configuration, at another threshold."""
-        regions = self.model_dump(exclude={"flagged"})
+        regions = self.model_dump(exclude={"flagged", "colormap"})
         if threshold is not None:
             regions["threshold"] = threshold
-        return {"regions": regions, "render": {"flagged": self.flagged}}
+        render = {"flagged": self.flagged, "colormap": self.colormap}
+        return {"regions": regions, "render": render}
 
 
 def _totals(value: Any) -> Any:

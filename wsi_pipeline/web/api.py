@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
 
@@ -39,6 +41,12 @@ _REFUSAL: Final = {
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of the statuses with which a request may be refused."""
     return dict.fromkeys((403, 429, *statuses), _REFUSAL)
+
+
+def attachment(name: str) -> str:
+    """Return the header that saves an answer under a name (RFC 6266), of whatever letters."""
+    plain = re.sub(r"[^A-Za-z0-9 ._-]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def service_of(request: Request) -> ReviewService:
@@ -182,7 +190,7 @@ def reviewed_regions(
     """Return reviewed regions as GeoJSON in the frame of `regions.geojson`."""
     entry = service.catalog.entry(slide_id)
     visit.note("export", slide=entry.slide_id, what=f"review.geojson ({which})")
-    response.headers["content-disposition"] = 'attachment; filename="review.geojson"'
+    response.headers["content-disposition"] = attachment(f"{entry.slide_id}_review.geojson")
     return review_geojson(service.review(entry).read(), which)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -145,7 +145,12 @@ class Catalog:
 
     def _read_map(self, entry: CatalogEntry) -> ProbabilityMap:
         settings = settings_of(entry.status)
-        return shown_map(read_map(entry.folder / MAP_NAME, root=self.out), settings)
+        map_ = shown_map(read_map(entry.folder / MAP_NAME, root=self.out), settings)
+        if settings.regions.threshold is None:
+            return map_
+        # `render --threshold` moves that of the results; the map's own may be of another time.
+        attributes = {**map_.attributes, "threshold": settings.regions.threshold}
+        return replace(map_, attributes=attributes)
 
     def source(self, entry: CatalogEntry) -> SlideSource | None:
         """Return how to open the slide's file; None where it is not to be found any more."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
-from wsi_pipeline.files import read_json
+from wsi_pipeline.files import finite, read_json
 from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.regions import SlideTotals
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.layout import REGIONS_NAME
 from wsi_pipeline.results.slide_files import regions_of
@@ -59,20 +61,28 @@ def layer_bytes(map_: ProbabilityMap, name: LayerName) -> bytes:
 
 
 def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -> dict[str, Any]:
-    """Return the regions as GeoJSON in image px, largest first.
+    """Return the regions as GeoJSON in image px, largest first, with the slide's `totals`.
 
     Parameters
     ----------
     threshold : float or None
-        None means those of the run; any other makes them anew from the map as `render` does.
+        None means the results as they stand; any other makes the regions anew from the map as
+        `render` does.
     """
-    if threshold is None:
-        stored = _stored_regions(entry)
-        if stored is not None:
-            return stored
+    stored = _stored_regions(entry) if threshold is None else None
+    if stored is not None:
+        totals = entry.finished.totals
+        return {**stored, "totals": finite(asdict(totals)) if totals else {}}
     map_ = catalog.map(entry)
-    settings = settings_of(entry.status, threshold)
-    return feature_collection(map_, regions_of(map_, settings))
+    regions = regions_of(map_, settings_of(entry.status, threshold))
+    totals = SlideTotals.of(map_, regions)
+    return {**feature_collection(map_, regions), "totals": finite(asdict(totals))}
+
+
+def threshold_of(regions: dict[str, Any]) -> float | None:
+    """Return at which threshold regions were found; None where a file of old does not say."""
+    value = regions.get("wsi_pipeline", {}).get("threshold")
+    return None if value is None else float(value)
 
 
 def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:

@@ -71,7 +71,8 @@ class Change(_Strict):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """At which a region of the map was found; null: at the run's own."""
     outline: Annotated[list[Corner], Field(min_length=3, max_length=MOST_CORNERS)] | None = None
-    """Corners of a new outline drawn by hand, image px; the id is then a fresh UUID."""
+    """Corners of an outline drawn by hand, image px: a new one, whose id is a fresh UUID, or the
+    new shape of one that is there. The former shape stays in the history."""
     removed: bool = False
     """True takes an outline drawn by hand away again."""
 
@@ -142,8 +143,8 @@ class ReviewStore:
         Parameters
         ----------
         new_item : callable
-            Returns geometry and figures of a change's item that is not in the review yet. Called
-            before the review is locked: it may take its time.
+            Returns geometry and figures of a change's item that is not in the review yet, or that
+            gets another outline. Called before the review is locked: it may take its time.
 
         Raises
         ------
@@ -159,7 +160,7 @@ class ReviewStore:
         made = {
             change.id: new_item(change)
             for change in update.changes
-            if not change.removed and change.id not in seen["items"]
+            if not change.removed and (change.outline or change.id not in seen["items"])
         }
         if not self._turn.acquire(timeout=TURN_SECONDS):
             raise BusyError("others are saving this review", "Try again in a few seconds")
@@ -259,14 +260,20 @@ def _applied(
             del items[change.id]
             records.append({"id": change.id, "before": before, "after": None})
             continue
+        is_reshaped = before is not None and change.outline is not None
+        if is_reshaped:
+            _check_drawn(before, "given another shape")
         items[change.id] = {
-            **(before or made[change.id]),
+            **(made[change.id] if before is None or is_reshaped else before),
             **_said(change.model_dump()),
             "reviewer": entry["reviewer"],
             "time": entry["time"],
         }
         after = _said(items[change.id])
-        records.append({"id": change.id, "before": before and _said(before), "after": after})
+        record = {"id": change.id, "before": before and _said(before), "after": after}
+        records.append(
+            {**record, "former_geometry": before["geometry"]} if before and is_reshaped else record
+        )
     entry = chained({**entry, "changes": records}, review["history"], items)
     history = [*review["history"], entry]
     return {**review, "revision": entry["revision"], "items": items, "history": history}
@@ -280,9 +287,13 @@ def _check_revision(update: ReviewUpdate, review: dict[str, Any]) -> None:
 def _check_removable(change: Change, item: dict[str, Any] | None) -> None:
     if item is None:
         raise UnusableError(f"the review has no item {change.id}", "Reload the page")
-    if item["kind"] != "drawn":
+    _check_drawn(item, "removed")
+
+
+def _check_drawn(item: dict[str, Any] | None, done: str) -> None:
+    if item is not None and item["kind"] != "drawn":
         raise UnusableError(
-            "a region that the program found cannot be removed",
+            f"a region that the program found cannot be {done}",
             "Reject it, it then stays on record",
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+import numpy as np
 
 from wsi_pipeline import NOTICE
-from wsi_pipeline.classifier import bundled_folders, find_model, operating_points
+from wsi_pipeline.classifier import ModelCard, bundled_folders, find_model, operating_points
 from wsi_pipeline.errors import ModelError, StorageError
 from wsi_pipeline.files import finite
 from wsi_pipeline.geometry import Size
@@ -21,7 +23,7 @@ from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.drawn import drawn_item
 from wsi_pipeline.web.history import HASH
 from wsi_pipeline.web.lanes import Lanes
-from wsi_pipeline.web.layers import grid_facts, regions_at
+from wsi_pipeline.web.layers import grid_facts, regions_at, threshold_of
 from wsi_pipeline.web.review import (
     Change,
     ReviewStore,
@@ -33,6 +35,8 @@ from wsi_pipeline.web.tiles import TILE_PX, DeepZoom, TileServer
 from wsi_pipeline.web.visits import Visit
 
 ImageSource = Literal["slide", "thumbnail", "none"]
+PAGE_COLORMAPS: Final = ("inferno", "viridis", "magma", "cividis", "plasma")
+"""What static/colormaps.js holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class ReviewService:
         def new_item(change: Change) -> dict[str, Any]:
             if change.outline is not None:
                 return drawn_item(change.outline, self.catalog.map(entry))
-            return detected_item(change, regions(change.threshold))
+            found = regions(change.threshold)
+            return {**detected_item(change, found), "threshold": threshold_of(found)}
 
         review = self.review(entry).save(update, new_item)
         last = review["history"][-1]
@@ -114,7 +119,8 @@ class ReviewService:
             },
             "map": grid_facts(map_) if map_ else None,
             "threshold": map_.threshold if map_ else None,
-            "operating_points": operating_points_of(map_),
+            **model_thresholds(map_),
+            **self._colors(entry),
             "warnings": [*status.warnings, *warnings],
             "facts": _facts(status, map_),
             "viewer": vendor.is_installed(),
@@ -135,6 +141,12 @@ class ReviewService:
             return counts(self.review(entry).read())
         except StorageError as error:
             return {"problem": str(error)}
+
+    def _colors(self, entry: CatalogEntry) -> dict[str, Any]:
+        """Return the color map of the slide's pictures: the viewer has the same."""
+        settings = entry.finished.settings
+        name = (settings and settings.colormap) or self.catalog.config.render.colormap
+        return {"colormap": name, "color_stops": color_stops(name)}
 
     def _image(
         self, entry: CatalogEntry, map_: ProbabilityMap | None
@@ -159,18 +171,41 @@ class ReviewService:
         return ("thumbnail" if has_thumbnail else "none"), Size(width, height), warnings
 
 
-def operating_points_of(map_: ProbabilityMap | None) -> dict[str, float]:
-    """Return the thresholds of the model that made a map, where that model is bundled."""
+def model_thresholds(map_: ProbabilityMap | None) -> dict[str, Any]:
+    """Return the thresholds of the model that made a map, where that model is bundled.
+
+    `operating_points` are for a patch alone, `neighbor_threshold` is for a map whose cells were
+    refined by their neighbors; None where this map is not such a one.
+    """
+    card = _card_of(map_)
+    is_refined = map_ is not None and map_.raw is not None
+    context = (card.record.get("context") or {}) if card and is_refined else {}
+    return {
+        "operating_points": operating_points(card) if card else {},
+        "neighbor_threshold": context.get("threshold"),
+    }
+
+
+def _card_of(map_: ProbabilityMap | None) -> ModelCard | None:
     model = map_.attributes.get("model", {}) if map_ else {}
     if model.get("name") not in bundled_folders():
-        return {}
+        return None
     try:
         card = find_model(model["name"])
     except ModelError:  # the results stay readable, whatever became of the model since
-        return {}
-    if card.sha256 != model.get("sha256"):
-        return {}
-    return operating_points(card)
+        return None
+    return card if card.sha256 == model.get("sha256") else None
+
+
+@lru_cache
+def color_stops(colormap: str) -> str | None:
+    """Return a color map as the pages take it, 33 colors in hex; None where they know it."""
+    if colormap in PAGE_COLORMAPS:
+        return None
+    from wsi_pipeline.render import Blend
+
+    colors = Blend(colormap).opaque(np.linspace(0, 1, 33, dtype=np.float32))
+    return bytes(colors[:, :3].tobytes()).hex()
 
 
 def _facts(status: Done | Empty, map_: ProbabilityMap | None) -> dict[str, Any]:

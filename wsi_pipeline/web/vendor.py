@@ -64,9 +64,7 @@ def install(folder: Path = FOLDER) -> None:
     if is_installed(folder):
         return
     with tempfile.TemporaryDirectory() as scratch:
-        archive = _pack(Path(scratch))
-        check_integrity(archive.read_bytes())
-        contents = _contents(archive)
+        contents = _contents(fetch(PACKAGE, INTEGRITY, Path(scratch)))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, data in contents.items():
@@ -75,19 +73,30 @@ def install(folder: Path = FOLDER) -> None:
     (folder / STAMP).write_text(PACKAGE, encoding="utf-8")
 
 
-def check_integrity(data: bytes) -> None:
-    """Compare with the pinned digest.
+def fetch(package: str, integrity: str, scratch: Path) -> Path:
+    """Fetch a package of the npm registry into a folder and return its archive, a .tgz.
+
+    Parameters
+    ----------
+    package : str
+        Name and version, e.g. "openseadragon@6.1.1".
+    integrity : str
+        The registry's digest of it, "sha512-" and base64.
+    scratch : Path
+        An empty folder.
 
     Raises
     ------
     VendorError
-        Where it is another file.
+        Where there is no npm, no network, or what came is not what was pinned.
     """
-    found = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-    if found != INTEGRITY:
+    archive = _pack(package, scratch)
+    found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if found != integrity:
         raise VendorError(
-            f"what the registry sent for {PACKAGE} is not the pinned file ({found[:20]}…)"
+            f"what the registry sent for {package} is not the pinned file ({found[:20]}…)"
         )
+    return archive
 
 
 def npm_command() -> list[str]:
@@ -107,10 +116,10 @@ def npm_command() -> list[str]:
     return [on_path]
 
 
-def _pack(scratch: Path) -> Path:
+def _pack(package: str, scratch: Path) -> Path:
     """Fetch the package as a file; `npm pack` runs no script of it and no dependency."""
     options = ["--silent", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--ignore-scripts"]
-    command = [*npm_command(), "pack", PACKAGE, *options]
+    command = [*npm_command(), "pack", package, *options]
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -124,7 +133,7 @@ def _pack(scratch: Path) -> Path:
         raise VendorError(f"npm did not finish: {error}") from error
     found = sorted(scratch.glob("*.tgz"))
     if done.returncode != 0 or not found:
-        raise VendorError(f"npm could not fetch {PACKAGE}: {done.stderr.strip()[-300:]}")
+        raise VendorError(f"npm could not fetch {package}: {done.stderr.strip()[-300:]}")
     return found[0]
 
 

@@ -1,14 +1,25 @@
+// @ts-check
 /** The archive page: every slide of the run as a card. */
 
-import { askJson, byId, el, errorBox, figure, pictureUrl, root, sentence, slideUrl, wireTheme } from "./common.js";
+import { askJson, byId, choice, el, errorBox, figure, input, pictureUrl, rooted, sentence, slideUrl, wireTheme } from "./common.js";
+
+/** @typedef {import("../types").Row} Row */
+/** @typedef {import("../types").Archive} Archive */
 
 const REFRESH_MS = 10_000;
 const STATES = ["done", "failed", "empty", "running", "queued"];
 const TROUBLE_FIRST = ["failed", "empty", "running", "queued", "done"];
 const A_PAGE = 96; /* cards made at a time: an archive has thousands */
+const ORDER = new Intl.Collator("en", { numeric: true }); /* one for all: localeCompare makes one a call */
+/** @type {Row[]} */
 let slides = [];
-let rows = []; /* of them, what the filters leave, in order */
+/** Of them, what the filters leave, in order.
+ * @type {Row[]} */
+let rows = [];
+/** @type {Record<string, string>} */
+const INSTEAD = { failed: "Failed", empty: "No tissue found", running: "Running …" };
 
+/** @param {Row} row */
 function card(row) {
   const picture = row.has_gallery ? "gallery" : row.has_overlay ? "overlay" : null;
   const shown = picture
@@ -18,7 +29,7 @@ function card(row) {
         loading: "lazy",
         decoding: "async",
       })
-    : el("span", {}, { failed: "Failed", empty: "No tissue found", running: "Running …" }[row.state] ?? "No picture");
+    : el("span", {}, INSTEAD[row.state] ?? "No picture");
   const state = STATES.includes(row.state) ? row.state : "unknown";
   return el(
     "li",
@@ -33,12 +44,13 @@ function card(row) {
         el("a", { href: slideUrl(row.slide_id) }, row.slide_id),
         el("span", { class: `badge ${state}` }, state),
       ),
-      row.error ? el("p", { class: "muted" }, [row.error, row.advice].filter(Boolean).map(sentence).join(" ")) : figures(row),
+      row.error ? el("p", { class: "muted" }, [row.error, row.advice ?? ""].filter(Boolean).map(sentence).join(" ")) : figures(row),
       el("div", { class: "reviewed" }, reviewWords(row.review)),
     ),
   );
 }
 
+/** @param {Row} row */
 function figures(row) {
   const lines = [
     ["IDC", figure.mm2(row.idc_mm2)],
@@ -49,6 +61,7 @@ function figures(row) {
   return el("dl", {}, lines.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
+/** @param {Row["review"]} review */
 function reviewWords({ accepted, rejected, reviewer, time, problem }) {
   if (problem) return el("span", { class: "problem" }, problem);
   if (!reviewer) return "Not reviewed yet";
@@ -56,15 +69,20 @@ function reviewWords({ accepted, rejected, reviewer, time, problem }) {
 }
 
 function chosen() {
-  const words = byId("find").value.trim().toLowerCase();
-  const [state, reviewed, key] = ["state", "reviewed", "sort"].map((id) => byId(id).value);
-  const isShown = (row) =>
+  const words = input("find").value.trim().toLowerCase();
+  const [state, reviewed, key] = ["state", "reviewed", "sort"].map((id) => choice(id).value);
+  const isShown = (/** @type {Row} */ row) =>
     row.slide_id.toLowerCase().includes(words) &&
     (!state || row.state === state) &&
     (!reviewed || Boolean(row.review.reviewer) === (reviewed === "yes"));
-  const byName = (a, b) => a.slide_id.localeCompare(b.slide_id, "en", { numeric: true });
-  const byFigure = (a, b) => (b[key] ?? -1) - (a[key] ?? -1) || byName(a, b);
-  const rank = ({ state }) => TROUBLE_FIRST.indexOf(state) + 1 || TROUBLE_FIRST.length + 1;
+  /** @typedef {(a: Row, b: Row) => number} Order */
+  /** @type {Order} */
+  const byName = (a, b) => ORDER.compare(a.slide_id, b.slide_id);
+  const value = (/** @type {Row} */ row) => Number(row[/** @type {keyof Row} */ (key)] ?? -1);
+  /** @type {Order} */
+  const byFigure = (a, b) => value(b) - value(a) || byName(a, b);
+  const rank = (/** @type {Row} */ row) => TROUBLE_FIRST.indexOf(row.state) + 1 || TROUBLE_FIRST.length + 1;
+  /** @type {Record<string, Order>} */
   const orders = { slide_id: byName, state: (a, b) => rank(a) - rank(b) || byName(a, b) };
   return slides.filter(isShown).sort(orders[key] ?? byFigure);
 }
@@ -72,9 +90,10 @@ function chosen() {
 /** Show what the filters leave, from its beginning; `atLeast` cards of it. */
 function show(atLeast = A_PAGE) {
   rows = chosen();
-  const focused = document.activeElement?.closest(".card")?.dataset.id;
+  const focused = document.activeElement?.closest(".card")?.getAttribute("data-id");
   byId("cards").replaceChildren(...rows.slice(0, atLeast).map(card));
-  if (focused) byId("cards").querySelector(`[data-id="${CSS.escape(focused)}"] .title a`)?.focus();
+  const again = focused ? byId("cards").querySelector(`[data-id="${CSS.escape(focused)}"] .title a`) : null;
+  if (again instanceof HTMLElement) again.focus();
   showRest();
   byId("blank").hidden = rows.length > 0;
   byId("why").textContent = slides.length
@@ -86,7 +105,7 @@ function show(atLeast = A_PAGE) {
 }
 
 function showSummary() {
-  const count = (state) => slides.filter((row) => row.state === state).length;
+  const count = (/** @type {string} */ state) => slides.filter((row) => row.state === state).length;
   const states = STATES.filter(count).map((state) => `${figure.count(count(state))} ${state}`);
   const reviewed = slides.filter((row) => row.review.reviewer).length;
   const total = slides.reduce((sum, row) => sum + (row.idc_mm2 ?? 0), 0);
@@ -110,7 +129,8 @@ function more() {
 
 async function load() {
   try {
-    const archive = await askJson(`${root}api/archive`);
+    /** @type {Archive} */
+    const archive = await askJson(rooted("api/archive"));
     const isNew = JSON.stringify(archive.slides) !== JSON.stringify(slides);
     slides = archive.slides;
     byId("title").textContent = archive.run.name;
@@ -124,13 +144,16 @@ async function load() {
   }
 }
 
+const FILTERS = ["find", "state", "reviewed", "sort"];
+const filter = (/** @type {string} */ id) => (id === "find" ? input(id) : choice(id));
+
 function remember() {
-  const kept = Object.fromEntries(["find", "state", "reviewed", "sort"].map((id) => [id, byId(id).value]));
+  const kept = Object.fromEntries(FILTERS.map((id) => [id, filter(id).value]));
   sessionStorage.setItem("filters", JSON.stringify(kept));
 }
 
 wireTheme();
-for (const [id, value] of Object.entries(JSON.parse(sessionStorage.getItem("filters") ?? "{}"))) byId(id).value = value;
+for (const [id, value] of Object.entries(JSON.parse(sessionStorage.getItem("filters") ?? "{}"))) filter(id).value = value;
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("more").addEventListener("click", more);
 new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), { rootMargin: "600px" }).observe(byId("more"));
@@ -139,7 +162,7 @@ byId("filters").addEventListener("input", () => {
   show();
 });
 byId("clear").addEventListener("click", () => {
-  byId("filters").reset();
+  byId("filters", HTMLFormElement).reset();
   remember();
   show();
 });

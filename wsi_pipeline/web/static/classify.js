@@ -1,35 +1,52 @@
+// @ts-check
 /** The patch page: a picture goes in, the model's answer is shown with what it rests on. */
 
 import { colorTable, drawRamp } from "./colormaps.js";
-import { ask, askJson, byId, el, errorBox, figure, root, sentence, wireTheme } from "./common.js";
+import { ask, askJson, byId, el, errorBox, figure, input, pen, rooted, sentence, wireTheme } from "./common.js";
+import { Latest } from "./latest.js";
+
+/** @typedef {import("../types").Classification} Classification */
+/** @typedef {import("../types").ModelCard} ModelCard */
 
 const SHOWN_PX = 400; /* side of the explained patch on the screen */
 const FIELD_PX = 1040; /* longer side of a field's pictures; they are shown at half of it */
 const SMALLEST_NUMBERED_PX = 84; /* cells with room for their probability */
 const ORANGE = [214, 96, 20];
 const BLUE = [35, 110, 200];
-let model = null;
+const COLORMAP = "viridis"; /* as a run's pictures have it */
 
-const pointName = (name) => name.replaceAll("_", " ");
+/** @type {ModelCard} */
+let model;
+const asking = new Latest();
 
+const pointName = (/** @type {string} */ name) => name.replaceAll("_", " ");
+
+/** @param {File | undefined} file */
 async function classify(file) {
   if (!file) return;
   byId("result").hidden = true;
   byId("problem").replaceChildren(el("div", { class: "notice", role: "status" }, `${file.name} is being classified …`));
   const body = new FormData();
   body.append("file", file);
-  const um = byId("um").value;
-  try {
-    const response = await ask(`${root}api/classify${um ? `?um_px=${encodeURIComponent(um)}` : ""}`, { method: "POST", body });
-    const answer = await response.json();
-    byId("problem").replaceChildren();
-    await show(answer, file);
-  } catch (error) {
-    byId("problem").replaceChildren(errorBox(error));
-  }
+  const um = input("um").value;
+  const address = rooted(`api/classify${um ? `?um_px=${encodeURIComponent(um)}` : ""}`);
+  await asking.ask(
+    async (signal) => {
+      const response = await ask(address, { method: "POST", body, signal });
+      const [answer, bitmap] = await Promise.all([response.json(), createImageBitmap(file).catch(() => null)]);
+      return { answer, bitmap };
+    },
+    ({ answer, bitmap }) => {
+      byId("problem").replaceChildren();
+      show(answer, bitmap);
+    },
+    (error) => byId("problem").replaceChildren(errorBox(error)),
+  );
 }
 
-async function show(answer, file) {
+/** @param {Classification} answer
+ * @param {ImageBitmap | null} bitmap */
+function show(answer, bitmap) {
   const { rows, cols, calls, probability } = answer;
   const many = rows * cols > 1;
   byId("what").textContent = many ? `Probability of IDC, highest of ${rows * cols} patches (${cols} × ${rows})` : "Probability of IDC";
@@ -52,13 +69,13 @@ async function show(answer, file) {
   );
   byId("cautions").replaceChildren(...cautions(answer).map((text) => el("div", { class: "notice warn" }, text)));
   byId("result").hidden = false;
-  const bitmap = await createImageBitmap(file).catch(() => null);
   drawPatch(bitmap, answer);
   drawExplained(bitmap, answer);
   drawField(bitmap, answer);
   byId("result").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
+/** @param {Classification} answer */
 function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, stain, notice, notes }) {
   return [
     notice,
@@ -66,21 +83,27 @@ function cautions({ is_scale_assumed: assumed, is_padded: padded, um_px: um, sta
     assumed ? `No scale was given: ${um} µm per pixel, the model's own, was assumed. At another scale the answer means nothing.` : null,
     stain ? `${sentence(stain)} A slide's stain is fitted on all of its tissue: expect other figures there.` : null,
     padded ? "The picture does not fill whole patches; the rest was taken for glass." : null,
-  ].filter(Boolean);
+  ].filter((words) => words !== null);
 }
 
-/** Side of a patch in px of the uploaded picture. */
+/** Side of a patch in px of the uploaded picture.
+ * @param {Classification} answer */
 const patchSide = ({ um_px: um }) => (model.patch_size_px * model.spacing_um_px) / um;
 
-/** Draw the explained patch as it was uploaded. */
+/** Draw the explained patch as it was uploaded.
+ * @param {ImageBitmap | null} bitmap
+ * @param {Classification} answer */
 function drawPatch(bitmap, answer) {
-  const canvas = byId("picture");
+  const canvas = byId("picture", HTMLCanvasElement);
   canvas.width = canvas.height = SHOWN_PX;
-  drawPart(canvas.getContext("2d"), bitmap, answer);
+  drawPart(pen(canvas), bitmap, answer);
   const where = answer.rows * answer.cols > 1 ? "The patch of the highest probability, framed below" : "As uploaded";
   byId("picturewords").textContent = bitmap ? where : "This browser cannot show the file; the model has read it";
 }
 
+/** @param {CanvasRenderingContext2D} context
+ * @param {ImageBitmap | null} bitmap
+ * @param {Classification} answer */
 function drawPart(context, bitmap, answer) {
   const side = patchSide(answer);
   const { patch } = answer.occlusion;
@@ -90,23 +113,25 @@ function drawPart(context, bitmap, answer) {
   if (bitmap) context.drawImage(bitmap, (patch % answer.cols) * side, Math.floor(patch / answer.cols) * side, side, side, 0, 0, SHOWN_PX, SHOWN_PX);
 }
 
-/** Draw a field twice: as it was uploaded, and with the probability of each patch over it. */
+/** Draw a field twice: as it was uploaded, and with the probability of each patch over it.
+ * @param {ImageBitmap | null} bitmap
+ * @param {Classification} answer */
 function drawField(bitmap, answer) {
   const { rows, cols, probabilities, occlusion } = answer;
   byId("field").hidden = rows * cols === 1;
   if (byId("field").hidden) return;
   const side = Math.min(FIELD_PX / cols, FIELD_PX / rows);
   const scale = side / patchSide(answer);
-  const table = colorTable("inferno");
+  const table = colorTable(COLORMAP);
   const lowest = Math.min(...answer.calls.map(({ threshold }) => threshold));
   /* Full from the most sensitive operating point on, fading below it: glass does not turn black. */
-  const tint = (probability) => {
+  const tint = (/** @type {number} */ probability) => {
     const k = 3 * Math.round(255 * probability);
     return `rgb(${table[k]} ${table[k + 1]} ${table[k + 2]} / ${0.65 * Math.min(1, probability / lowest) ** 2})`;
   };
   for (const id of ["fieldpicture", "fieldmap"]) {
-    const canvas = Object.assign(byId(id), { width: Math.round(cols * side), height: Math.round(rows * side) });
-    const context = canvas.getContext("2d");
+    const canvas = Object.assign(byId(id, HTMLCanvasElement), { width: Math.round(cols * side), height: Math.round(rows * side) });
+    const context = pen(canvas);
     context.fillStyle = "#fff";
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.imageSmoothingEnabled = scale < 1;
@@ -119,9 +144,11 @@ function drawField(bitmap, answer) {
       context.strokeRect(x + 1, y + 1, side - 2, side - 2);
     });
   }
-  drawRamp(byId("fieldramp"), table);
+  drawRamp(byId("fieldramp", HTMLCanvasElement), table);
 }
 
+/** @param {CanvasRenderingContext2D} context
+ * @param {{ color: string, probability: number, x: number, y: number, side: number }} cell */
 function drawCell(context, { color, probability, x, y, side }) {
   context.fillStyle = color;
   context.fillRect(x, y, side, side);
@@ -134,10 +161,12 @@ function drawCell(context, { color, probability, x, y, side }) {
   context.fillText(words, x + 11, y + 30);
 }
 
+/** @param {ImageBitmap | null} bitmap
+ * @param {Classification} answer */
 function drawExplained(bitmap, answer) {
-  const canvas = byId("explained");
+  const canvas = byId("explained", HTMLCanvasElement);
   canvas.width = canvas.height = SHOWN_PX;
-  const context = canvas.getContext("2d");
+  const context = pen(canvas);
   const { side: n, drop } = answer.occlusion;
   drawPart(context, bitmap, answer);
   const most = Math.max(0.2, ...drop.map(Math.abs));
@@ -147,14 +176,15 @@ function drawExplained(bitmap, answer) {
   const tint = new ImageData(n, n);
   drop.forEach((value, i) => tint.data.set([...(value > 0 ? ORANGE : BLUE), Math.round((190 * Math.abs(value)) / most)], 4 * i));
   const small = Object.assign(document.createElement("canvas"), { width: n, height: n });
-  small.getContext("2d").putImageData(tint, 0, 0);
+  pen(small).putImageData(tint, 0, 0);
   context.imageSmoothingEnabled = true;
   context.drawImage(small, 0, 0, SHOWN_PX, SHOWN_PX);
 }
 
 function showModel() {
   const { metrics = {}, training_data: data = {} } = model;
-  const interval = (name) => (metrics[`${name}_ci95`] ? ` (95 % CI ${metrics[`${name}_ci95`].map((v) => v.toFixed(3)).join(" to ")})` : "");
+  const interval = (/** @type {string} */ name) => (metrics[`${name}_ci95`] ? ` (95 % CI ${metrics[`${name}_ci95`].map((/** @type {number} */ v) => v.toFixed(3)).join(" to ")})` : "");
+  /** @type {Record<string, string | number | undefined>} */
   const lines = {
     Name: `${model.name}, sha256 ${model.sha256.slice(0, 12)}`,
     Sees: `${model.patch_size_px} × ${model.patch_size_px} px at ${model.spacing_um_px} µm/px: ${(model.patch_size_px * model.spacing_um_px) / 1000} mm wide`,
@@ -167,9 +197,9 @@ function showModel() {
     Notice: model.notice,
   };
   const rows = Object.entries(lines).filter(([, value]) => value);
-  byId("card").replaceChildren(el("tbody", {}, rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)))));
-  byId("um").placeholder = String(model.spacing_um_px);
-  byId("curl").textContent = `curl -F file=@patch.png \\\n  "${location.origin}${root}api/classify?um_px=${model.spacing_um_px}"`;
+  byId("card").replaceChildren(el("tbody", {}, rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, String(value))))));
+  input("um").placeholder = String(model.spacing_um_px);
+  byId("curl").textContent = `curl -F file=@patch.png \\\n  "${location.origin}${rooted("api/classify")}?um_px=${model.spacing_um_px}"`;
   byId("scalewords").textContent = `Left empty, the model's own ${model.spacing_um_px} µm per pixel is assumed: a patch is then ${model.patch_size_px} px wide.`;
 }
 
@@ -180,15 +210,15 @@ function wireDrop() {
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => {
     drop.classList.remove("over");
-    classify(event.dataTransfer.files[0]);
+    classify(event.dataTransfer?.files[0]);
   });
-  byId("file").addEventListener("change", () => classify(byId("file").files[0]));
-  byId("um").addEventListener("change", () => classify(byId("file").files[0]));
+  byId("file").addEventListener("change", () => classify(input("file").files?.[0]));
+  byId("um").addEventListener("change", () => classify(input("file").files?.[0]));
 }
 
 wireTheme();
 wireDrop();
-askJson(`${root}api/model`).then(
+askJson(rooted("api/model")).then(
   (card) => {
     model = card;
     showModel();

@@ -1,4 +1,8 @@
-/* Color maps as 33 stops each, from matplotlib (CC0): perceptually uniform, limits always 0 and 1. */
+// @ts-check
+import { pen } from "./common.js";
+
+/** Color maps as 33 stops each, from matplotlib (CC0): perceptually uniform, limits always 0 and 1.
+ * @type {Record<string, string>} */
 const STOPS = {
   inferno:
     "0000040403120b0724150b37210c4a2f0a5b3d09654a0c6b57106e64156e71196e7d1e6d8a226a972766a32c61b0315bbc3754c73e4cd24644db503be45a31eb6628f1731df68013f98e09fb9d07fcac11fbbc21f9cb35f5db4cf2ea69f3f68afcffa4",
@@ -14,10 +18,19 @@ const STOPS = {
 
 export const COLORMAPS = Object.keys(STOPS);
 
-/** Return 256 x 3 bytes, probability 0 to 1. */
+/** Make one more known: a run may have any of matplotlib's.
+ * @param {string} name
+ * @param {string} hex  33 stops */
+export function addColormap(name, hex) {
+  STOPS[name] = hex;
+  if (!COLORMAPS.includes(name)) COLORMAPS.push(name);
+}
+
+/** Return 256 x 3 bytes, probability 0 to 1; viridis where a name is not among ours.
+ * @param {string} name */
 export function colorTable(name) {
-  const hex = STOPS[name] ?? STOPS.inferno;
-  const stop = (i, c) => parseInt(hex.slice(6 * i + 2 * c, 6 * i + 2 * c + 2), 16);
+  const hex = STOPS[name] ?? STOPS.viridis;
+  const stop = (/** @type {number} */ i, /** @type {number} */ c) => parseInt(hex.slice(6 * i + 2 * c, 6 * i + 2 * c + 2), 16);
   const table = new Uint8Array(256 * 3);
   for (let k = 0; k < 256; k++) {
     const at = (k / 255) * 32;
@@ -29,9 +42,11 @@ export function colorTable(name) {
   return table;
 }
 
-/** Fill a canvas of 256 x 1 px with the colors from 0 to 1. */
+/** Fill a canvas of 256 x 1 px with the colors from 0 to 1.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Uint8Array} table */
 export function drawRamp(canvas, table) {
-  const context = canvas.getContext("2d");
+  const context = pen(canvas);
   const image = context.createImageData(256, 1);
   for (let k = 0; k < 256; k++) image.data.set([...table.subarray(3 * k, 3 * k + 3), 255], 4 * k);
   context.putImageData(image, 0, 0);

@@ -1,6 +1,13 @@
+// @ts-check
 /** What every page needs: asking the server, making elements, writing figures, the theme. */
 
+/** Where the application begins: "/", or below it where a proxy serves it under a prefix. */
+const ROOT = globalThis.document ? new URL(document.documentElement.dataset.root ?? "/", location.href).pathname : "/";
+
 export class ApiError extends Error {
+  /** @param {number} status
+   * @param {string} error
+   * @param {string} [advice] */
   constructor(status, error, advice) {
     super(error);
     this.status = status;
@@ -8,21 +15,22 @@ export class ApiError extends Error {
   }
 }
 
-/** Ask the server; throws an ApiError whose message is a sentence. */
+/** @typedef {{ method?: string, body?: unknown, signal?: AbortSignal }} Asking */
+
+/** Ask the server; throws an ApiError whose message is a sentence.
+ * @param {string} path  as the functions below make it
+ * @param {Asking} asking
+ * @returns {Promise<Response>} */
 export async function ask(path, { method = "GET", body, signal } = {}) {
+  /** @type {Record<string, string>} */
   const headers = { "x-wsi-pipeline": "1" };
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, {
-      method,
-      headers,
-      signal,
-      body: body === undefined || isForm ? body : JSON.stringify(body),
-    });
+    response = await fetch(path, { method, headers, signal, body: isForm || body === undefined ? body : JSON.stringify(body) });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error instanceof Error && error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer", "Check that it is still running, then try again");
   }
   if (!response.ok) {
@@ -32,80 +40,142 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
   return response;
 }
 
-export async function askJson(path, options) {
-  return (await ask(path, options)).json();
+/** @param {string} path
+ * @param {Asking} [asking]
+ * @returns {Promise<any>} */
+export async function askJson(path, asking) {
+  return (await ask(path, asking)).json();
 }
 
-/** Where the application begins: "/", or below it where a proxy serves it under a prefix. */
-export const root = new URL(document.documentElement.dataset.root ?? "/", location.href).pathname;
-export const slideUrl = (id) => `${root}slides/${encodeURIComponent(id)}`;
-export const slideApi = (id) => `${root}api/slides/${encodeURIComponent(id)}`;
+/** @param {string} path  below the application's root, e.g. "api/archive" */
+export const rooted = (path) => ROOT + path;
+/** @param {string} id */
+export const slideUrl = (id) => rooted(`slides/${encodeURIComponent(id)}`);
+/** @param {string} id */
+export const slideApi = (id) => rooted(`api/slides/${encodeURIComponent(id)}`);
+/** @param {import("../types").Row} row
+ * @param {string} name
+ * @param {number} width */
 export const pictureUrl = (row, name, width) =>
   `${slideApi(row.slide_id)}/pictures/${name}?width=${width}&v=${row.fingerprint}`;
 
 /** The id of the slide that the page's address names. */
 export function slideIdOfPage() {
-  return decodeURIComponent(location.pathname.slice(root.length).split("/")[1]);
+  return decodeURIComponent(location.pathname.slice(ROOT.length).split("/")[1]);
 }
 
-/** Make an element: el("a", {href: "/"}, "text", child). Text is never taken for markup. */
+/** @typedef {Node | string | null | undefined} Child */
+
+/** Make an element: el("a", {href: "/"}, "text", child). Text is never taken for markup.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} properties
+ * @param {(Child | Child[])[]} children
+ * @returns {HTMLElementTagNameMap[Tag]} */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "class") element.className = value;
-    else if (name === "value" || name === "checked") element[name] = value;
-    else element.setAttribute(name, value === true ? "" : value);
-  }
+  fill(element, properties);
   element.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-export const byId = (id) => document.getElementById(id);
+/** @param {Element} element
+ * @param {Record<string, any>} properties */
+function fill(element, properties) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") Object.assign(element, { [name]: value });
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+}
 
+/** The element of an id, of the kind that it has to be.
+ * @template {typeof HTMLElement} [Kind=typeof HTMLElement]
+ * @param {string} id
+ * @param {Kind} [kind]
+ * @returns {InstanceType<Kind>} */
+export function byId(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`this page has no ${kind?.name ?? "element"} #${id}`);
+  return /** @type {InstanceType<Kind>} */ (found);
+}
+
+/** @param {string} id */
+export const input = (id) => byId(id, HTMLInputElement);
+/** @param {string} id */
+export const choice = (id) => byId(id, HTMLSelectElement);
+/** @param {string} id */
+export const button = (id) => byId(id, HTMLButtonElement);
+
+/** What a canvas is drawn with; every browser that gets so far has it.
+ * @param {HTMLCanvasElement} canvas */
+export function pen(canvas) {
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+}
+
+/** @param {unknown} value
+ * @returns {value is number} */
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 /** Figures; what is not known is a dash, never zero. */
 export const figure = {
+  /** @param {unknown} v */
   mm2: (v) => (isNumber(v) ? `${v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2)} mm²` : "–"),
+  /** @param {unknown} v */
   percent: (v) => (isNumber(v) ? `${(100 * v).toFixed(1)} %` : "–"),
+  /** @param {unknown} v */
   probability: (v) => (isNumber(v) ? v.toFixed(2) : "–"),
+  /** @param {unknown} v */
   probability3: (v) => (isNumber(v) ? v.toFixed(3) : "–"),
+  /** @param {unknown} v */
   count: (v) => (isNumber(v) ? v.toLocaleString("en") : "–"),
+  /** @param {unknown} v */
   seconds: (v) => (isNumber(v) ? (v >= 90 ? `${(v / 60).toFixed(1)} min` : `${v.toFixed(1)} s`) : "–"),
+  /** @param {string | null | undefined} v */
   time: (v) => (v ? new Date(v).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–"),
 };
 
-/** With a capital and a full stop. */
+/** With a capital and a full stop.
+ * @param {string} text */
 export function sentence(text) {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }
 
-/** Show an error where it happened; it is read out by screen readers. */
+/** @param {string} text */
+export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1).replaceAll("_", " ");
+
+/** Show an error where it happened; it is read out by screen readers.
+ * @param {unknown} error  an ApiError, a defect, or words with advice */
 export function errorBox(error) {
+  const { message, advice } = /** @type {{ message: string, advice?: string }} */ (error);
   return el(
     "div",
     { class: "notice error", role: "alert" },
-    el("strong", {}, sentence(error.message)),
-    error.advice ? el("span", {}, ` ${sentence(error.advice)}`) : null,
+    el("strong", {}, sentence(message)),
+    advice ? el("span", {}, ` ${sentence(advice)}`) : null,
   );
 }
 
-const THEMES = { system: "Theme: as the system", dark: "Theme: dark", light: "Theme: light" };
+/** @type {Record<string, { words: string, sign: string }>} */
+const THEMES = {
+  system: { words: "Theme: as the system", sign: "◐" },
+  dark: { words: "Theme: dark", sign: "☾" },
+  light: { words: "Theme: light", sign: "☀" },
+};
 
 /** Wire the theme button; it goes round system, dark, light. */
 export function wireTheme() {
-  const button = byId("theme");
+  const turn = button("theme");
   const root = document.documentElement;
   const show = () => {
-    const now = root.dataset.theme ?? "system";
-    button.title = THEMES[now];
-    button.setAttribute("aria-label", THEMES[now]);
-    button.textContent = { system: "◐", dark: "☾", light: "☀" }[now];
+    const { words, sign } = THEMES[root.dataset.theme ?? "system"] ?? THEMES.system;
+    turn.title = words;
+    turn.setAttribute("aria-label", words);
+    turn.textContent = sign;
   };
-  button.addEventListener("click", () => {
+  turn.addEventListener("click", () => {
     const order = Object.keys(THEMES);
     const next = order[(order.indexOf(root.dataset.theme ?? "system") + 1) % order.length];
     if (next === "system") {

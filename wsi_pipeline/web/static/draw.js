@@ -1,123 +1,134 @@
-/** Drawing an outline: clicks set corners, dragging draws freehand; or by keys at the crosshair. */
+// @ts-check
+/** Drawing an outline: clicks set corners, a line drawn in one go closes when it is let go; or by keys. */
+
+import { distance, simplified } from "./shapes.js";
+import { drawHandle, strokeLine } from "./tools.js";
+
+/** @typedef {import("../types").Point} Point */
+/** @typedef {import("./tools.js").ToolPart} ToolPart */
 
 const CLOSE_PX = 12; /* a click this near the first corner closes the outline */
-const SPACING_PX = 4; /* between the corners of a freehand line */
+const SPACING_PX = 4; /* between the corners of a line drawn freehand */
+const TOLERANCE_PX = 1; /* of a freehand outline when its corners are thinned out */
+const SAME_PX = 2; /* the second click of two is no new corner */
 const MOST_CORNERS = 4000;
 
+/** @implements {ToolPart} */
 export class DrawTool {
+  words =
+    "Draw around a region and let go: it closes. Or click its corners; Enter or a double click closes, Ctrl+Z takes one back, " +
+    "Esc gives up. By keys: move with the arrows, Space sets a corner at the crosshair.";
+  /** @type {Point[]} */
+  #corners = [];
+  /** @type {Point[]} */
+  #undone = [];
+  /** @type {Point | null} */
+  #pointer = null;
+  #isDragging = false;
+  #isFreehand = false;
+
   /**
-   * @param {SlideView} view
-   * @param {(corners: number[][]) => void} finished  called with image px
-   * @param {() => void} stopped  called when drawing ends, however
+   * @param {import("./view.js").SlideView} view
+   * @param {(outline: Point[]) => void} finished  called with image px, to a tenth
+   * @param {() => void} stopped
    */
-  constructor(view, { stage, crosshair, finished, stopped }) {
-    Object.assign(this, { view, stage, crosshair, finished, stopped });
-    this.corners = [];
-    this.isActive = false;
-    this.pointer = null;
-    const { canvas } = view;
-    canvas.addEventListener("pointerdown", (event) => this.#down(event));
-    canvas.addEventListener("pointermove", (event) => this.#move(event));
-    canvas.addEventListener("pointerup", () => (this.isDragging = false));
-    canvas.addEventListener("dblclick", () => this.finish());
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      view.zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2);
-    });
-    addEventListener("keydown", (event) => this.#key(event), true);
-    view.painters.push((context) => this.#paint(context));
+  constructor(view, finished, stopped) {
+    this.view = view;
+    this.finished = finished;
+    this.stopped = stopped;
+    this.keys = {
+      Enter: () => this.#finish(),
+      " ": () => this.#add([view.center.x, view.center.y]),
+      Backspace: () => this.undo(),
+      Delete: () => this.undo(),
+    };
+  }
+
+  get isUnfinished() {
+    return this.#corners.length > 0;
   }
 
   start() {
-    this.corners = [];
-    this.#setActive(true);
+    this.#corners = [];
+    this.#undone = [];
+    this.#pointer = null;
+    return true;
   }
 
-  cancel() {
-    this.#setActive(false);
-    this.corners = [];
-    this.view.paint();
-    this.stopped();
+  stop() {
+    this.start();
   }
 
-  finish() {
-    const { corners } = this;
-    if (corners.length >= 3) this.finished(corners.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]));
-    this.cancel();
-  }
-
-  #setActive(active) {
-    this.isActive = active;
-    this.stage.classList.toggle("drawing", active);
-    this.crosshair.hidden = !active;
-  }
-
-  #add(x, y) {
-    if (this.corners.length < MOST_CORNERS) this.corners.push([x, y]);
-    this.view.paint();
-  }
-
-  #down(event) {
-    if (!this.isActive || event.button !== 0) return;
-    this.crosshair.hidden = true;
-    const { x, y } = this.view.imagePoint(event);
-    const first = this.corners[0];
-    if (this.corners.length >= 3 && this.#distancePx(first, [x, y]) < CLOSE_PX) {
-      this.finish();
+  /** @param {Point} at */
+  down(at) {
+    const [first, last] = [this.#corners[0], this.#corners.at(-1)];
+    if (this.#corners.length >= 3 && this.#px(first, at) < CLOSE_PX) {
+      this.#finish();
       return;
     }
-    this.view.canvas.setPointerCapture(event.pointerId);
-    this.isDragging = true;
-    this.#add(x, y);
+    this.#isDragging = true;
+    this.#isFreehand = !last;
+    if (!last || this.#px(last, at) > SAME_PX) this.#add(at);
   }
 
-  #move(event) {
-    if (!this.isActive) return;
-    const { x, y } = this.view.imagePoint(event);
-    this.pointer = [x, y];
-    const last = this.corners.at(-1);
-    if (this.isDragging && this.#distancePx(last, [x, y]) >= SPACING_PX) this.#add(x, y);
+  /** @param {Point} at */
+  move(at) {
+    this.#pointer = at;
+    const last = this.#corners.at(-1);
+    if (this.#isDragging && last && this.#px(last, at) >= SPACING_PX) this.#add(at);
     else this.view.paint();
   }
 
-  #key(event) {
-    if (!this.isActive || event.target.matches("input, textarea, select")) return;
-    const { x, y } = this.view.center;
-    const acts = {
-      Enter: () => this.finish(),
-      Escape: () => this.cancel(),
-      " ": () => {
-        this.crosshair.hidden = false;
-        this.#add(x, y);
-      },
-      Backspace: () => {
-        this.corners.pop();
-        this.view.paint();
-      },
-    };
-    if (!acts[event.key]) return;
-    event.preventDefault();
-    event.stopPropagation();
-    acts[event.key]();
+  up() {
+    const isWhole = this.#isDragging && this.#isFreehand && this.#corners.length >= 3;
+    this.#isDragging = false;
+    if (isWhole) this.#finish(TOLERANCE_PX / this.view.pixelsPerImagePx);
   }
 
-  #distancePx([x1, y1], [x2, y2]) {
-    return Math.hypot(x2 - x1, y2 - y1) * this.view.pixelsPerImagePx;
+  twice() {
+    this.#finish();
   }
 
-  #paint(context) {
-    if (!this.isActive || !this.corners.length) return;
+  undo() {
+    const last = this.#corners.pop();
+    if (last) this.#undone.push(last);
+    this.view.paint();
+    return last !== undefined;
+  }
+
+  redo() {
+    const next = this.#undone.pop();
+    if (next) this.#corners.push(next);
+    this.view.paint();
+    return next !== undefined;
+  }
+
+  /** @param {CanvasRenderingContext2D} context */
+  paint(context) {
+    if (!this.#corners.length) return;
     const px = 1 / this.view.pixelsPerImagePx;
-    const ends = this.pointer && !this.isDragging ? [...this.corners, this.pointer] : this.corners;
-    const path = new Path2D();
-    ends.forEach(([x, y], i) => (i ? path.lineTo(x, y) : path.moveTo(x, y)));
-    for (const [width, color] of [[5, "rgb(0 0 0 / 0.6)"], [2.5, "#5cc8ff"]]) {
-      context.lineWidth = width * px;
-      context.strokeStyle = color;
-      context.stroke(path);
-    }
-    context.fillStyle = "#fff";
-    const [x, y] = this.corners[0];
-    context.fillRect(x - 4 * px, y - 4 * px, 8 * px, 8 * px);
+    const ends = this.#pointer && !this.#isDragging ? [...this.#corners, this.#pointer] : this.#corners;
+    strokeLine(context, ends, px);
+    drawHandle(context, this.#corners[0], px);
+  }
+
+  /** @param {Point} at */
+  #add(at) {
+    if (this.#corners.length < MOST_CORNERS) this.#corners.push(at);
+    this.#undone = [];
+    this.view.paint();
+  }
+
+  #finish(tolerance = 0) {
+    const corners = tolerance ? simplified(this.#corners, tolerance) : this.#corners;
+    this.start();
+    if (corners.length >= 3) this.finished(corners.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]));
+    this.stopped();
+  }
+
+  /** @param {Point} a
+   * @param {Point} b */
+  #px(a, b) {
+    return distance(a, b) * this.view.pixelsPerImagePx;
   }
 }

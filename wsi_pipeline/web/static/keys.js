@@ -1,68 +1,97 @@
+// @ts-check
 /** Keyboard shortcuts: one table, from which the help is made too. */
 
 import { byId, el } from "./common.js";
 
-/** [keys, words, name of the action, argument] */
-export const KEYS = [
-  [["+", "="], "Zoom in", "zoom", 1.4],
-  [["-", "_"], "Zoom out", "zoom", 1 / 1.4],
-  [["0"], "Whole slide", "home"],
-  [["1"], "Full resolution", "native"],
-  [["ArrowLeft"], "Move left", "pan", [-0.12, 0]],
-  [["ArrowRight"], "Move right", "pan", [0.12, 0]],
-  [["ArrowUp"], "Move up", "pan", [0, -0.12]],
-  [["ArrowDown"], "Move down", "pan", [0, 0.12]],
-  [["r"], "Rotate right", "rotate", 90],
-  [["R"], "Rotate left", "rotate", -90],
-  [["g"], "Full screen", "full"],
-  [["o"], "Map on, off", "overlay"],
-  [["f"], "Flicker", "flicker"],
-  [["s"], "Side by side", "beside"],
-  [["l"], "Outlines on, off", "outlines"],
-  [["[", "]"], "Opacity down, up", "opacity"],
-  [[",", "."], "Threshold down, up", "threshold"],
-  [["n"], "Next region", "step", 1],
-  [["p"], "Previous region", "step", -1],
-  [["a"], "Accept the region", "decide", "accepted"],
-  [["x"], "Reject it", "decide", "rejected"],
-  [["u"], "Leave it undecided", "decide", "undecided"],
-  [["c"], "Comment on it", "comment"],
-  [["d"], "Draw a region", "draw"],
-  [[">"], "Next slide", "slide", 1],
-  [["<"], "Previous slide", "slide", -1],
-  [["?"], "This help", "help"],
-];
-const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "-": "−", _: null, "=": null };
+/** @typedef {{ keys: string[], words: string, action: string, argument?: unknown, shown?: string[] }} Shortcut */
 
-/** Run the action of a key unless somebody is typing; Ctrl+S saves everywhere. */
+/** What a keyboard event says of itself.
+ * @typedef {Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey" | "shiftKey">} Press */
+
+/** Letters, digits and signs that German, French and Mac keyboards have without AltGr; [ and ] also.
+ * @type {Shortcut[]} */
+export const KEYS = [
+  { keys: ["+", "="], words: "Zoom in", action: "zoom", argument: 1.4, shown: ["+"] },
+  { keys: ["-", "_"], words: "Zoom out", action: "zoom", argument: 1 / 1.4, shown: ["−"] },
+  { keys: ["0"], words: "Whole slide", action: "home" },
+  { keys: ["1"], words: "Full resolution", action: "native" },
+  { keys: ["ArrowLeft"], words: "Move left", action: "pan", argument: [-0.12, 0], shown: ["←"] },
+  { keys: ["ArrowRight"], words: "Move right", action: "pan", argument: [0.12, 0], shown: ["→"] },
+  { keys: ["ArrowUp"], words: "Move up", action: "pan", argument: [0, -0.12], shown: ["↑"] },
+  { keys: ["ArrowDown"], words: "Move down", action: "pan", argument: [0, 0.12], shown: ["↓"] },
+  { keys: ["r"], words: "Rotate right", action: "rotate", argument: 90 },
+  { keys: ["R"], words: "Rotate left", action: "rotate", argument: -90 },
+  { keys: ["g"], words: "Full screen", action: "full" },
+  { keys: ["o"], words: "Map on, off", action: "overlay" },
+  { keys: ["f"], words: "Flicker", action: "flicker" },
+  { keys: ["s"], words: "Side by side", action: "beside" },
+  { keys: ["l"], words: "Outlines on, off", action: "outlines" },
+  { keys: ["j", "["], words: "Lower opacity", action: "opacity", argument: -1 },
+  { keys: ["k", "]"], words: "Higher opacity", action: "opacity", argument: 1 },
+  { keys: [","], words: "Lower threshold", action: "threshold", argument: -1 },
+  { keys: ["."], words: "Higher threshold", action: "threshold", argument: 1 },
+  { keys: ["n"], words: "Next region", action: "step", argument: 1 },
+  { keys: ["p"], words: "Previous region", action: "step", argument: -1 },
+  { keys: ["a"], words: "Accept the region", action: "decide", argument: "accepted" },
+  { keys: ["x"], words: "Reject it", action: "decide", argument: "rejected" },
+  { keys: ["u"], words: "Leave it undecided", action: "decide", argument: "undecided" },
+  { keys: ["c"], words: "Comment on it (Esc leaves)", action: "comment" },
+  { keys: ["d"], words: "Draw a region", action: "draw" },
+  { keys: ["e"], words: "Edit a drawn outline", action: "edit" },
+  { keys: ["Delete", "Backspace"], words: "Remove a drawn outline", action: "remove", shown: ["Del"] },
+  { keys: ["m"], words: "Measure a distance", action: "measure" },
+  { keys: [">"], words: "Next slide", action: "slide", argument: 1 },
+  { keys: ["<"], words: "Previous slide", action: "slide", argument: -1 },
+  { keys: ["?"], words: "This help", action: "help" },
+];
+
+/** With Ctrl, or ⌘ on a Mac.
+ * @type {Shortcut[]} */
+export const CTRL_KEYS = [
+  { keys: ["z"], words: "Undo", action: "undo" },
+  { keys: ["y", "Z"], words: "Redo", action: "redo", shown: ["Ctrl+Y"] },
+  { keys: ["s"], words: "Save the review", action: "save" },
+];
+
+/** The shortcut of a key press, if any. AltGr comes as Ctrl with Alt, a Mac's Option as Alt: with
+ * them only signs count, as they are how some keyboards type "[".
+ * @param {Press} press
+ * @returns {Shortcut | undefined} */
+export function shortcutOf({ key, ctrlKey, metaKey, altKey }) {
+  if (altKey) return /^[^\p{L}\p{N}]$/u.test(key) ? KEYS.find(({ keys }) => keys.includes(key)) : undefined;
+  const table = ctrlKey || metaKey ? CTRL_KEYS : KEYS;
+  return table.find(({ keys }) => keys.includes(key));
+}
+
+const TYPED_INTO = "textarea, select, input:not([type=checkbox], [type=range])";
+
+/** Run the action of a key unless somebody is typing. Esc leaves a field; Ctrl+S saves everywhere.
+ * @param {Record<string, (argument?: any) => unknown>} actions */
 export function wireKeys(actions) {
   addEventListener("keydown", (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === "s") {
-      event.preventDefault();
-      actions.save();
+    const target = event.target instanceof HTMLElement ? event.target : document.body;
+    const isTyping = target.matches(TYPED_INTO);
+    if (isTyping && event.key === "Escape") {
+      target.blur();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-    const { target } = event;
-    if (target.matches("textarea, select, input:not([type=checkbox], [type=range])")) return;
+    const found = byId("help", HTMLDialogElement).open ? undefined : shortcutOf(event);
+    if (!found || (isTyping && found.action !== "save")) return;
     if (target.matches("[type=range]") && event.key.startsWith("Arrow")) return;
-    const found = KEYS.find(([keys]) => keys.includes(event.key));
-    if (!found) return;
     event.preventDefault();
-    actions[found[2]](found[3] ?? found[0].indexOf(event.key));
+    actions[found.action](found.argument);
   });
 }
 
 export function showHelp() {
-  const rows = [...KEYS.map(([keys, words]) => [keys, words]), [["Ctrl+S"], "Save the review"]];
-  const row = ([keys, words]) => {
-    const shown = keys.map((key) => (key in SIGNS ? SIGNS[key] : key)).filter(Boolean);
-    return el("tr", {}, el("td", {}, shown.flatMap((key) => [el("kbd", {}, key), " "])), el("td", {}, words));
-  };
+  const ctrl = CTRL_KEYS.map((shortcut) => ({ ...shortcut, shown: shortcut.shown ?? [`Ctrl+${shortcut.keys[0].toUpperCase()}`] }));
+  const rows = [...KEYS, ...ctrl].map(({ keys, words, shown }) =>
+    el("tr", {}, el("td", {}, (shown ?? keys).flatMap((key) => [el("kbd", {}, key), " "])), el("td", {}, words)),
+  );
   const half = Math.ceil(rows.length / 2);
   byId("keys").replaceChildren(
-    el("table", {}, el("tbody", {}, rows.slice(0, half).map(row))),
-    el("table", {}, el("tbody", {}, rows.slice(half).map(row))),
+    el("table", {}, el("tbody", {}, rows.slice(0, half))),
+    el("table", {}, el("tbody", {}, rows.slice(half))),
   );
-  byId("help").showModal();
+  byId("help", HTMLDialogElement).showModal();
 }

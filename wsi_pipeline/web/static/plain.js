@@ -1,3 +1,6 @@
+// @ts-check
+/** The pages of words only. */
+
 import { wireTheme } from "./common.js";
 
 wireTheme();

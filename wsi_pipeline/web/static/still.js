@@ -1,6 +1,9 @@
+// @ts-check
 /** What is shown where there is nothing to zoom into, and the facts of a result. */
 
 import { el, figure, pictureUrl } from "./common.js";
+
+/** @typedef {import("../types").SlideDetail} SlideDetail */
 
 const WHY = {
   viewer: [
@@ -11,6 +14,9 @@ const WHY = {
   image: ["There is no picture of this slide", "It was not finished, or its file is gone. Start the server with --slides DIR if the slides have moved."],
 };
 
+/** @param {HTMLElement} stage
+ * @param {SlideDetail} detail
+ * @param {keyof typeof WHY} why */
 export function still(stage, detail, why) {
   const [title, advice] = WHY[why];
   const picture = detail.row.has_overlay
@@ -20,11 +26,13 @@ export function still(stage, detail, why) {
   stage.replaceChildren(el("div", { class: "still" }, notice, picture));
 }
 
-/** Return [name, value] pairs of what is on record; what is unknown is left out. */
-export function facts(detail) {
-  const { facts: known, row, image } = detail;
+/** What is on record; what is unknown is left out.
+ * @param {SlideDetail} detail
+ * @returns {[name: string, words: string][]} */
+export function facts({ facts: known, row, image }) {
   const model = known.model ?? {};
   const seconds = known.seconds ? Object.values(known.seconds).reduce((sum, s) => sum + s, 0) : null;
+  /** @type {Record<string, string | null | undefined | false | 0>} */
   const lines = {
     File: row.slide,
     Scanner: known.vendor,
@@ -43,5 +51,5 @@ export function facts(detail) {
     Program: known.version && `wsi_pipeline ${known.version}`,
     Configuration: known.config_sha256 && `sha256 ${known.config_sha256.slice(0, 12)}`,
   };
-  return Object.entries(lines).filter(([, value]) => value);
+  return Object.entries(lines).flatMap(([name, value]) => (value ? [[name, value]] : []));
 }

@@ -1,23 +1,30 @@
+// @ts-check
 /** One view of a slide: OpenSeadragon below, a canvas of our own above, both in image px. */
 
-/* global OpenSeadragon */
+import { pen } from "./common.js";
+
+/** @typedef {import("../types").Point} Point */
+/** @typedef {(context: CanvasRenderingContext2D, view: SlideView) => void} Painter */
+/** @typedef {{ tileBase: string, query: string, thumbnail: string, minimap?: HTMLElement }} Sources */
 
 const MOST_ENLARGED = 8; /* screen px per image px */
 
 export class SlideView {
+  /** @type {Painter[]} */
+  painters = [];
+
   /**
    * @param {HTMLElement} element
-   * @param {object} detail  of /api/slides/ID
-   * @param {string} tileBase  address of the tiles
-   * @param {HTMLElement} minimap  where to show the whole slide; none where undefined
+   * @param {import("../types").SlideDetail} detail
+   * @param {Sources} sources  addresses; `minimap`: where to show the whole slide
    */
-  constructor(element, detail, { tileBase, query, thumbnail, minimap }) {
-    const { image } = detail;
+  constructor(element, { image }, { tileBase, query, thumbnail, minimap }) {
     this.width = image.width;
     this.height = image.height;
     this.mpp = image.mpp ? image.mpp[0] : null;
     this.element = element;
-    this.painters = [];
+    this.canvas = /** @type {HTMLCanvasElement} */ (element.querySelector("canvas.overlay"));
+    this.context = pen(this.canvas);
     this.viewer = new OpenSeadragon.Viewer({
       element: element.querySelector(".osd"),
       drawer: "canvas" /* also right on remote desktops, where WebGL is missing */,
@@ -31,6 +38,7 @@ export class SlideView {
       minZoomImageRatio: 0.7,
       visibilityRatio: 0.4,
       immediateRender: false,
+      preserveImageSizeOnResize: true /* beside a second view or in full screen: the same magnification */,
       imageLoaderLimit: 8,
       timeout: 60000,
       crossOriginPolicy: false,
@@ -40,8 +48,6 @@ export class SlideView {
     this.viewer.addHandler("canvas-key", (event) => {
       event.preventDefaultAction = true; /* the page's own keys */
     });
-    this.canvas = element.querySelector("canvas.overlay");
-    this.context = this.canvas.getContext("2d");
     this.viewer.addHandler("update-viewport", () => this.paint());
     new ResizeObserver(() => this.paint()).observe(element);
   }
@@ -52,7 +58,7 @@ export class SlideView {
 
   /** Map image px to the view's css px: x' = a x + c y + e, y' = b x + d y + f. */
   transform() {
-    const place = (x, y) =>
+    const place = (/** @type {number} */ x, /** @type {number} */ y) =>
       this.viewer.viewport.pixelFromPoint(new OpenSeadragon.Point(x / this.width, y / this.width), true);
     const [origin, right, down] = [place(0, 0), place(this.width, 0), place(0, this.width)];
     const n = this.width;
@@ -76,18 +82,23 @@ export class SlideView {
     return this.mpp ? this.mpp / this.pixelsPerImagePx : null;
   }
 
-  /** Image px of a mouse event. */
-  imagePoint(event) {
+  /** Image px of a place in the window.
+   * @param {{ clientX: number, clientY: number }} place
+   * @returns {Point} */
+  imagePoint({ clientX, clientY }) {
     const frame = this.element.getBoundingClientRect();
-    const point = new DOMPoint(event.clientX - frame.left, event.clientY - frame.top);
-    return point.matrixTransform(this.transform().inverse());
+    const { x, y } = new DOMPoint(clientX - frame.left, clientY - frame.top).matrixTransform(this.transform().inverse());
+    return [x, y];
   }
 
+  /** @returns {{ x: number, y: number }} */
   get center() {
     const { x, y } = this.viewer.viewport.getCenter(true);
     return { x: x * this.width, y: y * this.width };
   }
 
+  /** @param {{ x: number, y: number, pixelsPerImagePx?: number, rotation?: number }} place
+   * @param {boolean} immediately */
   moveTo({ x, y, pixelsPerImagePx, rotation }, immediately = false) {
     const { viewport } = this.viewer;
     if (rotation !== undefined) viewport.setRotation(rotation, true);
@@ -99,7 +110,8 @@ export class SlideView {
     viewport.applyConstraints(immediately);
   }
 
-  /** Show a box of the image with a margin around it. */
+  /** Show a box of the image with a margin around it.
+   * @param {import("../types").Box} box */
   flyTo([left, top, right, bottom]) {
     const margin = 0.6 * Math.max(right - left, bottom - top);
     this.viewer.viewport.fitBoundsWithConstraints(
@@ -112,22 +124,40 @@ export class SlideView {
     );
   }
 
+  /** @param {number} factor */
   zoomBy(factor) {
     this.viewer.viewport.zoomBy(factor);
     this.viewer.viewport.applyConstraints();
   }
 
-  /** Pan by a share of the view, in screen directions. */
-  panBy(right, down) {
-    const size = this.viewer.viewport.getContainerSize();
-    const pixels = new OpenSeadragon.Point(right * size.x, down * size.y);
-    this.viewer.viewport.panBy(this.viewer.viewport.deltaPointsFromPixels(pixels));
+  /** Zoom and keep the place under the pointer where it is.
+   * @param {number} factor
+   * @param {Point} at  image px */
+  zoomAt(factor, [x, y]) {
+    this.viewer.viewport.zoomBy(factor, new OpenSeadragon.Point(x / this.width, y / this.width));
     this.viewer.viewport.applyConstraints();
   }
 
+  /** Pan by a share of the view, in screen directions.
+   * @param {number} right
+   * @param {number} down */
+  panBy(right, down) {
+    const size = this.viewer.viewport.getContainerSize();
+    this.panByPixels(right * size.x, down * size.y);
+  }
+
+  /** @param {number} right
+   * @param {number} down
+   * @param {boolean} immediately */
+  panByPixels(right, down, immediately = false) {
+    const { viewport } = this.viewer;
+    viewport.panBy(viewport.deltaPointsFromPixels(new OpenSeadragon.Point(right, down)), immediately);
+    viewport.applyConstraints(immediately);
+  }
+
   paint() {
-    if (!this.isOpen) return;
     const { clientWidth, clientHeight } = this.element;
+    if (!this.isOpen || !clientWidth || !clientHeight) return;
     const ratio = devicePixelRatio;
     if (this.canvas.width !== Math.round(clientWidth * ratio) || this.canvas.height !== Math.round(clientHeight * ratio)) {
       this.canvas.width = Math.round(clientWidth * ratio);
@@ -141,10 +171,12 @@ export class SlideView {
   }
 }
 
-/** Keep two views on the same place. */
+/** Keep two views on the same place.
+ * @param {SlideView} first
+ * @param {SlideView} second */
 export function link(first, second) {
   let isLeading = true;
-  const follow = (leader, follower) => () => {
+  const follow = (/** @type {SlideView} */ leader, /** @type {SlideView} */ follower) => () => {
     if (!isLeading || !follower.isOpen || !leader.isOpen) return;
     isLeading = false;
     const { viewport } = leader.viewer;
@@ -159,6 +191,9 @@ export function link(first, second) {
   follow(first, second)();
 }
 
+/** @param {import("../types").SlideDetail["image"]} image
+ * @param {string} base
+ * @param {string} query */
 function tiles(image, base, query) {
   return {
     width: image.width,
@@ -167,6 +202,7 @@ function tiles(image, base, query) {
     tileOverlap: 0,
     minLevel: Math.min(image.max_level, 8),
     maxLevel: image.max_level,
-    getTileUrl: (level, x, y) => `${base}/${level}/${x}_${y}.jpg?${query}`,
+    getTileUrl: (/** @type {number} */ level, /** @type {number} */ x, /** @type {number} */ y) =>
+      `${base}/${level}/${x}_${y}.jpg?${query}`,
   };
 }
