@@ -75,6 +75,11 @@ GRAY: dict[str, Any] = {
         [gray(rgb).astype(np.uint16) * 257],
         {"photometric": "minisblack"},
     ),
+    "five bands": lambda rgb: (
+        [np.dstack([rgb, rgb[..., :2]])],
+        {"extrasamples": ["unspecified", "unspecified"]},
+    ),
+    "fractions": lambda rgb: ([(rgb / 255).astype(np.float32)], {}),
     "palette": lambda rgb: (
         [gray(rgb)],
         {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)},
@@ -116,6 +121,26 @@ def test_pixels_that_could_not_show_a_tumor(case: Case, kind: str) -> None:
     assert "not assessable" in said
     row = case.summary()["s"]
     assert (row["state"], row["idc_mm2"]) == ("failed", ""), "unknown is not zero"
+
+
+@pytest.mark.row("12+")
+def test_a_file_without_a_tile_is_not_empty_tissue(case: Case) -> None:
+    """A pyramid whose tiles were never written: no pixels are no glass."""
+    path = save(case, "s.tif", tissue())
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        counts = tiff.pages.first.tags["TileByteCounts"]
+        counts.overwrite([0] * counts.count)
+    assert case.run("s.tif").status == 1
+    assert "holds no pixels" in case.status("s")["error"]
+
+
+@pytest.mark.row("12+")
+def test_a_mirax_file_without_its_folder_is_no_picture(case: Case) -> None:
+    """A .mrxs is itself a small JPEG: without its folder it must not pass for the slide."""
+    Image.fromarray(tissue(300, 300)).save(case.folder / "s.jpg")
+    (case.folder / "s.jpg").rename(case.folder / "s.mrxs")
+    assert case.run("s.mrxs", "--mpp 8").status == 1
+    assert "the folder s with the slide's data is missing" in case.status("s")["error"]
 
 
 @pytest.mark.row("12+")

@@ -133,7 +133,7 @@ def known_by_content(head: bytes) -> Known | None:
     if head[4:8] == b"ftyp":
         return Known("an HEIC, AVIF or video file", "Export it as PNG or TIFF")
     if head and not head.strip(b"\0"):
-        return Known("filled with zeros: its copy was never finished", _COPY_AGAIN)
+        return Known("filled with zeros, as a copy that was never finished", _COPY_AGAIN)
     return None
 
 

@@ -30,7 +30,9 @@ MOST_NAMED: Final = 4
 _BESIDE: Final = re.compile(
     r"\b(label|macro|overview|thumbnail|thumb|map|preview|barcode)\b", re.IGNORECASE
 )
-_REDUCED, _MASK = 1, 4
+_REDUCED, _MASK, _UNSIGNED = 1, 4, 1
+_MOST_SAMPLES: Final = 4
+"""Of a pixel: red, green, blue, and alpha or the black of print."""
 _SAME_PICTURE: Final = 0.8
 """Correlation of the gray values from which a smaller page is a level of the first."""
 _SAME_GRAY: Final = 10.0
@@ -82,6 +84,8 @@ class TiffContents:
     """Why there is no color in it, "" where there is."""
     bits: int
     """Of a sample."""
+    is_blank: bool = False
+    """True where the file holds no tile of the chosen image: nothing was scanned, or written."""
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -125,8 +129,13 @@ def require_color(path: Path, contents: TiffContents) -> None:
     Raises
     ------
     SlideOpenError
-        Where it is gray, a palette, or of more than 16 bits.
+        Where it is gray, a palette, of more than 16 bits, or holds no pixels at all.
     """
+    if contents.is_blank:
+        raise SlideOpenError(
+            f"{path.name} holds no pixels: its first level has no tile",
+            "Its export was cut off or went wrong: export it again",
+        )
     if contents.colorless:
         raise colorless(path, contents.colorless)
 
@@ -150,7 +159,8 @@ def _contents(path: Path, tiff: tifffile.TiffFile) -> TiffContents:
     ) or (_image(pages[0], 0),)
     chosen = _choose(images)
     page = pages[chosen.page]
-    return TiffContents(images, chosen, _why_colorless(page, len(pages)), _bits(page))
+    colorless_as = _why_colorless(page, len(pages))
+    return TiffContents(images, chosen, colorless_as, _bits(page), not any(page.databytecounts))
 
 
 def _ome_images(images: tuple[OmeImage, ...], pages: list[Any]) -> Iterator[TiffImage]:
@@ -260,10 +270,11 @@ def _why_colorless(page: Any, n_pages: int) -> str:
         return f"palette picture ({shape})"
     if page.samplesperpixel < 3:
         return f"picture of {page.samplesperpixel} samples a pixel ({name}, {shape})"
-    if _bits(page) not in (8, 16) or int(page.sampleformat) != 1:
-        return (
-            f"picture of {_bits(page)}-bit samples of the format {int(page.sampleformat)} ({name})"
-        )
+    if page.samplesperpixel > _MOST_SAMPLES:
+        return f"picture of {page.samplesperpixel} samples a pixel ({shape}), as of many bands"
+    if _bits(page) not in (8, 16) or int(page.sampleformat) != _UNSIGNED:
+        kind = "integers" if int(page.sampleformat) in (1, 2) else "fractions"
+        return f"picture of {_bits(page)}-bit {kind} ({name})"
     return ""
 
 

@@ -63,6 +63,17 @@ def refuse_what_is_known(path: Path) -> None:
     known = what_is(path)
     if known is not None:
         raise _refusal(path, known)
+    if path.suffix.lower() == ".mrxs":  # itself a picture of a few hundred px
+        raise SlideOpenError(
+            f"{path.name} is alone: the folder {path.stem} with the slide's data is missing or "
+            "incomplete",
+            "Copy the folder beside it, whole",
+        )
+    if path.suffix.lower() in (".vms", ".vmu"):
+        raise SlideOpenError(
+            f"{path.name} is alone: pictures that it names are missing",
+            "Copy all files of the slide into one folder",
+        )
 
 
 def what_is(path: Path) -> Known | None:
