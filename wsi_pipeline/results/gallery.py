@@ -27,6 +27,7 @@ FIELDS: Final = (
     "patches",
     "patches_lost",
     "seconds",
+    "notes",
     "stage",
     "error",
     "advice",

@@ -136,10 +136,13 @@ export const figure = {
   time: (v) => (v ? new Date(v).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–"),
 };
 
+/* "case 1.tif is ...": a file's name stays as it is. */
+const BEGINS_WITH_A_FILE = /^[^:]{1,200}?\.[A-Za-z]\w{1,7}(?::| (?:is|has|holds|cannot|does|may|was|states)\b)/;
+
 /** With a capital and a full stop.
  * @param {string} text */
 export function sentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const begun = BEGINS_WITH_A_FILE.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }
 
