@@ -54,11 +54,16 @@ def shown(name: str | Path) -> str:
 
     Bytes that are no UTF-8 become ``\xe4``, control characters become signs.
     """
+    return printable(os.fspath(name)).translate(VISIBLE)
+
+
+def printable(text: str) -> str:
+    r"""Return a text as UTF-8 can hold it: bytes of names that are none become ``\xe4``."""
     try:
-        raw = os.fspath(name).encode("utf-8", "surrogateescape")
+        raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half of a pair, as Windows allows
-        raw = os.fspath(name).encode("utf-8", "backslashreplace")
-    return raw.decode("utf-8", "backslashreplace").translate(VISIBLE)
+        raw = text.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def as_stored(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.names import VISIBLE
+from wsi_pipeline.names import VISIBLE, printable
 
 DELIMITERS: Final = ",;\t|"
 CODE_PAGES: Final = ("cp1252", "gb18030", "cp932", "cp949", "cp1251", "mac_roman")
@@ -143,11 +143,8 @@ def csv_bytes(
     for row in rows:
         cells = [row.get(name) for name in columns] if isinstance(row, Mapping) else row
         writer.writerow([_written(cell) for cell in cells])
-    # A name that is no UTF-8 is shown as `names.shown` shows it.
-    raw = text.getvalue().encode("utf-8", "surrogateescape")
-    return (b"\xef\xbb\xbf" if for_excel else b"") + raw.decode(
-        "utf-8", "backslashreplace"
-    ).encode()
+    mark = b"\xef\xbb\xbf" if for_excel else b""
+    return mark + printable(text.getvalue()).encode()
 
 
 def safe_cell(value: Any) -> Any:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cases.conftest import MODEL, ONE_PROCESS, Case
 from wsi_pipeline.geometry import Box
+from wsi_pipeline.results.status import read_status
+from wsi_pipeline.results.summary import slide_row
 
 LATIN_1 = os.fsdecode(b"Pr\xe4parat 2019-12.tif")
 NEEDS_ANY_BYTES = pytest.mark.skipif(
@@ -32,6 +34,10 @@ def test_a_name_that_is_no_utf8(case: Case) -> None:
     assert case.run("list.csv").status == 0, "the list finds the file again"
     assert case.wsi("compare out out").status == 0
     assert case.wsi("export out --to ome-tiff --to geojson --to csv").status == 0
+    rows = (
+        slide_row(name, read_status(case.folder / "out/slides" / name)) for name in case.states()
+    )
+    assert all(json.dumps(row, ensure_ascii=False).encode() for row in rows), "the page can show it"
 
 
 @pytest.mark.row("24")

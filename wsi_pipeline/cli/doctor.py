@@ -59,6 +59,21 @@ def _system() -> Iterator[Finding]:
     )
 
 
+def _letters() -> Iterator[Finding]:
+    from wsi_pipeline.render.fonts import has_font_for
+
+    scripts = {"Chinese": "切片", "Japanese": "スライド", "Korean": "표본"}
+    without = [script for script, letters in scripts.items() if not has_font_for(letters)]
+    words = ", ".join(without)
+    yield Finding(
+        True,
+        f"no font for names in {words}: pictures spell them in Latin letters (a font package of "
+        "the system, such as Noto Sans CJK, mends that)"
+        if without
+        else "fonts for names in Chinese, Japanese and Korean",
+    )
+
+
 def _openslide() -> Iterator[Finding]:
     openslide = importlib.import_module("openslide")
     yield Finding(True, f"OpenSlide {openslide.__library_version__}")
@@ -120,6 +135,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _system,
     _openslide,
     _codecs,
+    _letters,
     _writing,
     _model,
     _frameworks,

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stain-reference", metavar="FILE",
         help="normalize to this: a stain_reference.json, or a slide or picture, whose reference is "
         "then written to OUT/stain_reference.json")  # fmt: skip
-    add("--mask", type=Path, help="tissue mask (GeoJSON or PNG), or a folder of <slide_id>.geojson")
+    add("--mask", type=Path, help="tissue mask: outlines (QuPath, Aperio, ASAP, HALO) or a "
+        "PNG; or a folder of them, each named by its slide")  # fmt: skip
     add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, e.g. tcp://host:8786")
     add("--overwrite", action="store_true", help="do finished slides again")

@@ -56,12 +56,26 @@ def drawable(words: str) -> tuple[str, dict[str, Any]]:
         return words, {}
     families, still_missing = _families_with(missing)
     spelled = "".join(_spelled(char) if char in still_missing else char for char in words)
-    return spelled, {"fontfamily": [BASE, *families]} if families else {}
+    return spelled, _style(families)
 
 
 def has_font_for(words: str) -> bool:
     """Return whether the words are drawn in their own letters."""
     return drawable(words)[0] == words
+
+
+def _style(families: tuple[str, ...]) -> dict[str, Any]:
+    if not families:
+        return {}
+    style: dict[str, Any] = {"fontfamily": [BASE, *families]}
+    if not all(map(_has_bold, families)):  # matplotlib would log each time that it has none
+        style["fontweight"] = "normal"
+    return style
+
+
+def _has_bold(family: str) -> bool:
+    entries = (e for e in font_manager.fontManager.ttflist if e.name == family)
+    return any(entry.weight in ("bold", "heavy", "black", 700, 800, 900) for entry in entries)
 
 
 def _spelled(char: str) -> str:

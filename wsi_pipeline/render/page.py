@@ -133,7 +133,8 @@ class Page:
         left, top = math.floor(x), math.floor(y)
         words, fonts = drawable(words)
         style = {"color": INK, "fontsize": size, **style}
-        families = tuple(fonts.get("fontfamily", ()))
+        families = tuple(fonts.pop("fontfamily", ()))
+        style |= fonts
         ink = _ink_of(words, x - left, y - top, tuple(sorted(style.items())), families)
         self._words.append((ink, left, top))
 

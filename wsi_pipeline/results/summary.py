@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from wsi_pipeline.execution.locks import shared_files
 from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.names import printable
 from wsi_pipeline.results.gallery import gallery_page, manifest_script, rows_script
 from wsi_pipeline.results.layout import (
     GALLERY_NAME,
@@ -156,7 +157,7 @@ def slide_row(slide_id: str, status: AnyStatus | None) -> dict[str, Any]:
         **dict.fromkeys(COLUMNS),
         "slide_id": slide_id,
         "state": status.state if status else "unknown",
-        "slide": (status.slide or None) if status else None,
+        "slide": (printable(status.slide) or None) if status else None,
         **{name: _known(value) for name, value in slide_measures(status).items()},
         "scan_date": day or None,
         "scan_date_source": source or None,
@@ -165,8 +166,8 @@ def slide_row(slide_id: str, status: AnyStatus | None) -> dict[str, Any]:
         stages = status.seconds
         row |= {
             "stage": status.stage,
-            "error": status.error,
-            "advice": status.advice,
+            "error": printable(status.error),
+            "advice": printable(status.advice),
             "seconds": round(sum(stages.values()), 3) if stages else None,
         }
     if isinstance(status, Done | Empty):
