@@ -19,6 +19,17 @@ from wsi_pipeline.stain import (
 DAB = (0.27, 0.57, 0.78)
 COUNTERSTAIN = (0.75, 0.62, 0.25)
 AZURE_AND_EOSIN = ((0.80, 0.55, 0.24), (0.55, 0.75, 0.38))
+METHYLENE_BLUE_AND_EOSIN = ((0.835, 0.514, 0.196), (0.093, 0.954, 0.283))
+ANILINE_BLUE_AND_PONCEAU = ((0.800, 0.591, 0.105), (0.100, 0.737, 0.668))
+HEMATOXYLIN_AND_SCHIFF = ((0.644, 0.717, 0.267), (0.175, 0.972, 0.155))
+BLUE_INK = np.array((1.2, 0.75, 0.25))
+H_AND_E_SLIDES = {
+    "reference": ((0.55, 0.73, 0.41), (0.13, 0.84, 0.52)),
+    "frozen, bluish": ((0.67, 0.61, 0.33), (0.42, 0.77, 0.41)),
+    "much hematoxylin": ((0.57, 0.66, 0.50), (0.45, 0.72, 0.27)),
+    "magenta": ((0.55, 0.76, 0.36), (0.16, 0.94, 0.30)),
+    "Ruifrok's vectors": ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11)),
+}
 
 
 def plain(color: tuple[int, int, int], n: int = 2500) -> RgbArray:
@@ -93,11 +104,23 @@ def test_poor_input_ends_unchanged_with_the_reason(
     [
         ((COUNTERSTAIN, DAB), "not of H&E colors"),
         (AZURE_AND_EOSIN, "not of H&E colors"),
+        (METHYLENE_BLUE_AND_EOSIN, "methylene or aniline blue"),
+        (ANILINE_BLUE_AND_PONCEAU, "methylene or aniline blue"),
+        (HEMATOXYLIN_AND_SCHIFF, "magenta"),
         ((H_AND_E[1], (0.10, 0.88, 0.47)), "hematoxylin"),
         ((H_AND_E[0], (0.48, 0.76, 0.44)), "eosin"),
         ((H_AND_E[0], (0.54, 0.74, 0.41)), "eosin"),
     ],
-    ids=["immunohistochemistry", "Giemsa", "eosin only", "hematoxylin only", "one hematoxylin"],
+    ids=[
+        "immunohistochemistry",
+        "Giemsa",
+        "Giemsa of methylene blue",
+        "Masson",
+        "PAS",
+        "eosin only",
+        "hematoxylin only",
+        "one hematoxylin",
+    ],
 )
 def test_a_slide_that_is_not_h_and_e_is_left_as_it_is(
     make_pixels: PixelMaker, reference: StainReference, vectors: object, word: str
@@ -161,3 +184,48 @@ def test_the_record_is_plain_json_without_nan(
         _, health = fit_with_fallback(pixels, "macenko", reference)
         data = json.loads(json.dumps(health.to_dict(), allow_nan=False))
         assert set(data) == set(StainHealth.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("strength", [0.55, 1.0, 1.6], ids=["faded", "as usual", "overstained"])
+@pytest.mark.parametrize("vectors", H_AND_E_SLIDES.values(), ids=H_AND_E_SLIDES.keys())
+def test_every_h_and_e_is_taken_for_it(
+    make_pixels: PixelMaker, reference: StainReference, vectors: object, strength: float
+) -> None:
+    pixels = make_pixels(vectors, strength=(1.6 * strength, 1.2 * strength))
+    normalizer, health = fit_with_fallback(pixels, "macenko", reference)
+    assert health.is_he is True
+    assert normalizer.method == "macenko"
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.02])
+def test_blue_ink_over_some_pixels_does_not_tilt_the_vectors(
+    make_pixels: PixelMaker, reference: StainReference, share: float
+) -> None:
+    clean = inked(make_pixels(), 0.0)
+    before = fit_with_fallback(clean, "macenko", reference)[1].vectors
+    after = fit_with_fallback(inked(clean, share), "macenko", reference)[1].vectors
+    assert before is not None
+    assert after is not None
+    cosine = (before.matrix * after.matrix).sum(axis=1)
+    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 1.0
+
+
+def test_two_halves_with_other_stains_are_told(
+    make_pixels: PixelMaker, reference: StainReference
+) -> None:
+    even = fit_with_fallback(make_pixels(), "macenko", reference)[1]
+    assert even.halves_deg < 2
+    uneven = np.concatenate([make_pixels(), make_pixels(H_AND_E_SLIDES["much hematoxylin"])])
+    health = fit_with_fallback(uneven, "macenko", reference)[1]
+    assert health.halves_deg > 8
+    assert "two halves of the slide give stain vectors" in " ".join(health.warnings)
+    assert health.is_he is True
+
+
+def inked(pixels: RgbArray, share: float) -> RgbArray:
+    """Draw blue ink of any thickness over a share of the pixels."""
+    rng = np.random.default_rng(3)
+    light = pixels.astype(float)
+    under = rng.choice(len(pixels), int(share * len(pixels)), replace=False)
+    light[under] *= np.exp(-rng.uniform(0.3, 1.2, (len(under), 1)) * BLUE_INK)
+    return np.asarray(np.clip(np.rint(light), 0, 255), dtype=np.uint8)

@@ -160,6 +160,7 @@ def stain_table(health: StainHealth, reference: StainReference) -> Table:
         ("pixels with stain", f"{_share(health.share_used)} of {health.n_pixels:,}"),
         ("colors that are not H&E", _share(health.foreign_share)),
         ("angle H to E", _number(health.angle_deg, ".1f", "°")),
+        ("two halves apart", _number(health.halves_deg, ".1f", "°")),
         ("condition", _number(health.condition, ".1f")),
         ("reconstruction error", _share(health.reconstruction_error)),
         ("mean density", _number(health.mean_od, ".2f")),

@@ -7,6 +7,7 @@ from typing import Final
 
 from wsi_pipeline.errors import ConfigError, StainError
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.stain.halves import angle_between_halves_deg
 from wsi_pipeline.stain.health import StainHealth, examine, unfitted
 from wsi_pipeline.stain.histogram import HistogramNormalizer
 from wsi_pipeline.stain.macenko import fit_macenko
@@ -118,7 +119,7 @@ def fit_with_fallback(
         stained = select_stained(pixels, glass_rgb)
     except StainError as error:
         return Unchanged(), unfitted(method, pixels, glass_rgb, error)
-    look = examine(stained, method)
+    look = examine(stained, method, angle_between_halves_deg(pixels, glass_rgb))
     reasons: tuple[str, ...] = ()
     used = method
     if method != "none" and look.is_he is False:

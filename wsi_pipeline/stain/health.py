@@ -10,6 +10,7 @@ import numpy as np
 
 from wsi_pipeline.errors import StainError
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.stain.halves import MAX_HALVES_DEG
 from wsi_pipeline.stain.lab import lab_from_rgb
 from wsi_pipeline.stain.macenko import fit_macenko
 from wsi_pipeline.stain.normalizer import StainNormalizer
@@ -59,6 +60,9 @@ class StainHealth:
     """Macenko's estimate for this slide, whatever the method used: comparable over an archive."""
     angle_deg: float = NAN
     """Between the two stains of `vectors`."""
+    halves_deg: float = NAN
+    """Between the stains of two halves of the slide: large where ink, pigment or an uneven stain
+    decides what is taken for a stain."""
     condition: float = NAN
     """Condition number of `vectors`."""
     reconstruction_error: float = NAN
@@ -91,8 +95,11 @@ class StainHealth:
         }
 
 
-def examine(stained: StainedPixels, method: str) -> StainHealth:
-    """Measure the stained pixels of a slide, before any method is fitted to them."""
+def examine(stained: StainedPixels, method: str, halves_deg: float = NAN) -> StainHealth:
+    """Measure the stained pixels of a slide, before any method is fitted to them.
+
+    `halves_deg` is what `angle_between_halves_deg` says of the same pixels.
+    """
     health = StainHealth(
         requested=method,
         used="none",
@@ -111,8 +118,9 @@ def examine(stained: StainedPixels, method: str) -> StainHealth:
     return replace(
         health,
         is_he=not doubts,
-        warnings=doubts,
+        warnings=(*doubts, *_disagreement(halves_deg)),
         vectors=vectors,
+        halves_deg=halves_deg,
         angle_deg=vectors.angle_deg,
         condition=vectors.condition,
         reconstruction_error=_reconstruction_error(vectors, stained),
@@ -149,7 +157,18 @@ def _doubts(vectors: StainVectors, stained: StainedPixels) -> tuple[str, ...]:
         )
     if vectors.missing_stain:
         doubts.append(f"no {vectors.missing_stain} is seen: one stain only, or not H&E")
+    elif vectors.other_dye:
+        doubts.append(f"a dye looks like {vectors.other_dye}: not H&E")
     return tuple(doubts)
+
+
+def _disagreement(halves_deg: float) -> tuple[str, ...]:
+    if not halves_deg > MAX_HALVES_DEG:
+        return ()
+    return (
+        f"two halves of the slide give stain vectors {halves_deg:.0f}° apart: ink, pigment or an "
+        "uneven stain",
+    )
 
 
 def _lone_stain(stained: StainedPixels) -> tuple[str, ...]:

@@ -17,7 +17,21 @@ MIN_ANGLE_DEG = 5.0
 MIN_HEMATOXYLIN_RED = 0.40
 """Density in red over green that hematoxylin has at least (205 patients: 0.53 to 0.96)."""
 MAX_EOSIN_RED = 0.40
-"""Density in red over green that eosin has at most (205 patients: 0.08 to 0.24)."""
+"""Density in red over green that eosin has at most where it stands alone (205 patients: 0.08 to
+0.24)."""
+MAX_MIXED_EOSIN_RED = 0.68
+"""The same where hardly a pixel is without hematoxylin: frozen sections and slides overstained with
+it (0.47 to 0.64). Two of the stains of immunohistochemistry or Giemsa have 0.69 and more."""
+MIN_MIXED_ANGLE_DEG = 11.0
+"""Angle from which such an eosin is another stain than the hematoxylin; the dye of a slide with
+hematoxylin alone varies by up to 13."""
+MIN_BLUE_DYE_RED = 1.0
+MAX_BLUE_DYE_BLUE = 0.4
+"""A dye that absorbs more red than green, and hardly any blue, is methylene or aniline blue, as of
+Giemsa and trichromes; hematoxylin has at least 0.41 as much density in blue as in green."""
+MIN_MAGENTA_RED = 0.13
+MAX_MAGENTA_BLUE = 0.22
+"""Schiff's magenta (PAS) absorbs red, but hardly any blue; eosin 0.28 and more of the latter."""
 MAX_PERCENTILE = 99.0
 """The concentration that stands for "full stain", robust against folds and pigment."""
 
@@ -93,9 +107,31 @@ class StainVectors:
         """What the vectors lack to be H&E, by hue: "hematoxylin", "eosin", or "" for nothing."""
         if self.hematoxylin[0] < MIN_HEMATOXYLIN_RED * self.hematoxylin[1]:
             return "hematoxylin"
-        if self.eosin[0] > MAX_EOSIN_RED * self.eosin[1]:
+        if not (self._has_lone_eosin or self._has_mixed_eosin):
             return "eosin"
         return ""
+
+    @property
+    def other_dye(self) -> str:
+        """Another dye that stands in the place of one of the two, by hue, or "" for none."""
+        red, green, blue = self.hematoxylin
+        if red > MIN_BLUE_DYE_RED * green and blue < MAX_BLUE_DYE_BLUE * green:
+            return "methylene or aniline blue (Giemsa, trichrome)"
+        red, green, blue = self.eosin
+        if red > MIN_MAGENTA_RED * green and blue < MAX_MAGENTA_BLUE * green:
+            return "Schiff's magenta (PAS)"
+        return ""
+
+    @property
+    def _has_lone_eosin(self) -> bool:
+        return self.eosin[0] <= MAX_EOSIN_RED * self.eosin[1]
+
+    @property
+    def _has_mixed_eosin(self) -> bool:
+        """Whether the second stain is eosin with hematoxylin in it; brown absorbs more blue."""
+        h, e = self.matrix
+        is_reddish = e[0] <= MAX_MIXED_EOSIN_RED * e[1] and e[2] / e[1] <= h[2] / h[1]
+        return bool(is_reddish and self.angle_deg >= MIN_MIXED_ANGLE_DEG)
 
     @property
     def condition(self) -> float:
