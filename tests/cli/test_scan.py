@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PhantomFactory
+from tests.hostile import circle
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.geometry import Box, Size
 
@@ -112,3 +115,37 @@ def test_a_list_that_cannot_be_written_is_said(
     words = ["scan", str(slides / "good.tif"), "--model", MODEL]
     assert main([*words, "-o", str(slides / "no folder" / "list.csv")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+HANG = """
+import sys, time
+import wsi_pipeline.archive.scan as scan
+from wsi_pipeline.cli.main import main
+plan_slide = scan.plan_slide
+def hang(source, *rest):
+    return time.sleep(600) if source.path.name == "good.tif" else plan_slide(source, *rest)
+scan.plan_slide = hang
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_slide_that_hangs_ends_the_scan_with_what_was_found(slides: Path) -> None:
+    path, config = slides.parent / "slides.csv", slides.parent / "threads.yaml"
+    config.write_text("execution: {isolation: threads, workers: 1, stall_seconds: 3}\n")
+    words = ["scan", str(slides), "-o", str(path), "--model", MODEL, "-c", str(config)]
+    done = subprocess.run([sys.executable, "-c", HANG, *words], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert "gave no sign of life for 3 s" in rows["good"]["problem"]
+    assert {"good", "broken", "glass", "no mpp", "the same"} <= rows.keys()
+    assert rows["the same"]["problem"] == "not looked at, since good hangs"
+    assert "scan again" in rows["the same"]["advice"]
+
+
+def test_directories_that_form_a_circle_are_a_row_of_the_scan(slides: Path) -> None:
+    (slides / "circle.svs").write_bytes(circle())
+    code, rows = scan(slides)
+    assert code == 1
+    assert "form a circle" in rows["circle"]["problem"]
+    assert rows["good"]["patches"]

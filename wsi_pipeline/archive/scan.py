@@ -76,11 +76,17 @@ class ScanTask:
 
 
 def scan_slides(
-    entries: Sequence[SlideEntry], config: Config, seen: Callable[[dict[str, Any]], None]
+    entries: Sequence[SlideEntry],
+    config: Config,
+    seen: Callable[[dict[str, Any]], None],
+    leave: Callable[[list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
     """Return a row for each slide, in their order; `seen` is told of each as it comes.
 
-    Many slides are opened in processes of their own: a file that crashes its decoder is a row too.
+    Many slides are opened in processes of their own: a file that crashes its decoder, or hangs, is
+    a row too. A few are opened in this one; where a slide hangs there, `leave` gets the rows, of
+    the slides that were not looked at too, from a thread of its own: it has to end the process,
+    since nothing else can end the hanging thread.
     """
     card = find_model(config.model)
     seconds = patch_seconds(config, card)
@@ -90,6 +96,10 @@ def scan_slides(
         row = _lost_row(task, result) if isinstance(result, Lost) else result
         rows[task.entry.slide_id] = row
         seen(row)
+        if isinstance(result, Lost) and result.still_here:
+            missing = [one for one in tasks if one.entry.slide_id not in rows]
+            rows.update({one.entry.slide_id: _unseen_row(one, task) for one in missing})
+            leave(mark_duplicates([rows[entry.slide_id] for entry in entries]))
 
     local = config.execution.model_copy(update={"scheduler": None, "slurm": None})
     config = config.model_copy(update={"execution": local})
@@ -222,4 +232,13 @@ def _lost_row(task: ScanTask, lost: Lost) -> dict[str, Any]:
         "id": task.entry.slide_id,
         "problem": f"the process that opened it was lost ({lost.reason})",
         "advice": CRASH_ADVICE,
+    }
+
+
+def _unseen_row(task: ScanTask, hanging: ScanTask) -> dict[str, Any]:
+    return {
+        "slide": str(task.entry.path),
+        "id": task.entry.slide_id,
+        "problem": f"not looked at, since {hanging.entry.slide_id} hangs",
+        "advice": f"Leave {hanging.entry.slide_id} out and scan again",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,16 @@ def execute(options: argparse.Namespace) -> int:
         check_before_scan(options.out, COLUMNS, found.entries)
     if options.list_ignored:
         write_inventory(options.list_ignored, found.inventory)
-    rows = scan_slides(found.entries, config, _say)
+
+    def leave(rows: list[dict[str, Any]]) -> None:
+        """Write what was found and end this process: a thread of it hangs in a slide."""
+        try:
+            write_scan(options.out, rows)
+            print(f"  list     {options.out}", flush=True)
+        finally:
+            os._exit(EXIT_SOME_FAILED)
+
+    rows = scan_slides(found.entries, config, _say, leave)
     if not options.overwrite:
         check_after_scan(options.out, rows)
     write_scan(options.out, rows)
