@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import numpy as np
 
@@ -33,6 +33,7 @@ FORGOTTEN_SECONDS: Final = 600
 """Nobody writes a file for longer: older parts were left by a kill."""
 MOST_JSON_BYTES: Final = 64 * 2**20
 PRIVATE: Final = 0o600
+OTHERS: Final = 0o007
 _CAN_CLIMB: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 """Windows can neither open a file relative to an open folder nor refuse to follow a link."""
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -119,7 +120,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             path.rename(old)
         part.rename(path)
         sync_folder(path.parent)
-        _remove(old)
+        remove(old)
 
 
 def part_path(path: Path) -> Path:
@@ -133,9 +134,37 @@ def sweep_parts(folder: Path, older_than_seconds: float = FORGOTTEN_SECONDS) -> 
     for item in folder.glob(f"*{PART_SUFFIX}"):
         try:
             if item.lstat().st_mtime <= before:
-                _remove(item)
+                remove(item)
         except OSError:  # whose it is has just given it its name
             continue
+
+
+def remove(item: Path) -> None:
+    """Remove a file, a folder or a link; never what a link points to."""
+    if item.is_dir() and not item.is_symlink():
+        shutil.rmtree(item, ignore_errors=True)
+    else:
+        item.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, root: Path) -> None:
+    """Make a folder below one that others may write to, where it is missing.
+
+    Raises
+    ------
+    StorageError
+        Where it cannot be made, or lies behind a link below `root`.
+    """
+    with storing(folder):
+        check_way(folder, root)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def create_file(path: Path) -> TextIO:
+    """Open a new text file in the place of whatever is there; a link goes, its target stays."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+    return os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8")
 
 
 def check_way(folder: Path, root: Path | None) -> None:
@@ -240,6 +269,14 @@ def json_bytes(value: Any, *, indent: int | None = 2) -> bytes:
         return json.dumps(value, indent=indent).encode()
 
 
+def keep_from_others() -> None:
+    """Make what this process writes from now on unreadable to everybody but the user and the group.
+
+    Results are a patient's. What the user's own mask takes from the group stays taken.
+    """
+    os.umask(os.umask(OTHERS) | OTHERS)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk; Windows neither needs nor allows it."""
     if os.name != "nt":
@@ -275,15 +312,7 @@ def _remove_leftovers(path: Path) -> None:
     for item in path.parent.glob("*"):
         rest = item.name.removeprefix(path.name)
         if rest != item.name and rest.endswith((PART_SUFFIX, ".old")):
-            _remove(item)
-
-
-def _remove(item: Path) -> None:
-    """Remove a file, a folder or a link; never what a link points to."""
-    if item.is_dir() and not item.is_symlink():
-        shutil.rmtree(item, ignore_errors=True)
-    else:
-        item.unlink(missing_ok=True)
+            remove(item)
 
 
 def _descend(folder: Path, root: Path | None) -> int:

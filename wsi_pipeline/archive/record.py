@@ -19,7 +19,7 @@ from typing import Any, Final
 import wsi_pipeline
 from wsi_pipeline import NOTICE
 from wsi_pipeline.execution.locks import shared_files
-from wsi_pipeline.files import storing, write_json
+from wsi_pipeline.files import make_folder, write_json
 from wsi_pipeline.pipeline.resolved import ResolvedRun
 from wsi_pipeline.results.layout import RUN_RECORD_NAME, RUNS_NAME
 from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed
@@ -103,8 +103,7 @@ class RunRecord:
 
     def _write(self, facts: dict[str, Any], *, begins: bool) -> None:
         folder = self.out / RUNS_NAME
-        with storing(folder):
-            folder.mkdir(exist_ok=True)
+        make_folder(folder, self.out)
         write_json(folder / f"{self.run_id}.json", facts)
         latest = self.out / RUN_RECORD_NAME
         with shared_files(self.out):

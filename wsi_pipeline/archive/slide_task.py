@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.execution.executor import LossCause, Lost, SendProgress
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.execution.memory import keep_memory, trim_memory
-from wsi_pipeline.files import storing
+from wsi_pipeline.files import make_folder, remove, storing, sweep_parts
 from wsi_pipeline.pipeline.clock import StageClock
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.pipeline.run import do_slide
@@ -80,12 +79,8 @@ def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgres
 def _clear(folder: Path) -> None:
     """Delete what a run made of a slide; a pathologist's review is not the run's to delete."""
     for item in folder.iterdir() if folder.is_dir() else ():
-        if item.name == REVIEW_NAME:
-            continue
-        if item.is_dir():
-            shutil.rmtree(item, ignore_errors=True)
-        else:
-            item.unlink(missing_ok=True)
+        if not item.name.startswith(REVIEW_NAME):  # nor one that is being written
+            remove(item)
 
 
 def record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
@@ -111,6 +106,8 @@ def _do_locked(
     task: SlideTask, send_progress: SendProgress, executor: BlockExecutor
 ) -> SlideOutcome:
     job, run, folder = task.job, task.run, task.run.folder(task.job)
+    make_folder(folder, folder.parent.parent)
+    sweep_parts(folder)
     before = read_status(folder)
     if not task.overwrite and is_finished(job, run):  # by another run, a moment ago
         return SlideOutcome(before, skipped=True)

@@ -13,7 +13,7 @@ import wsi_pipeline
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.crash_dumps import is_stall, read_crash_dump
 from wsi_pipeline.execution.executor import LossCause, Lost
-from wsi_pipeline.files import storing
+from wsi_pipeline.files import make_folder, storing
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.layout import MAP_NAME, STATUS_NAME
 from wsi_pipeline.results.status import (
@@ -106,8 +106,8 @@ def put_in_queue(job: SlideJob, run: ResolvedRun) -> None:
     """
     folder = run.folder(job)
     path = folder / STATUS_NAME
+    make_folder(folder, folder.parent.parent)
     with storing(path):
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:

@@ -13,8 +13,10 @@ from contextlib import nullcontext
 from typing import Any, Final, NoReturn
 
 import wsi_pipeline
+from wsi_pipeline.cli.printing import printable, tamed_output
 from wsi_pipeline.cli.terminal import set_up_logging, standard_error_of_our_own
 from wsi_pipeline.errors import ConfigError, ModelError, WsiPipelineError
+from wsi_pipeline.files import keep_from_others
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     as_json = options.log_json
     set_up_logging(verbose=options.verbose, as_json=as_json)
-    with standard_error_of_our_own(as_json=as_json) if arguments is None else nullcontext():
+    keep_from_others()
+    own_error = standard_error_of_our_own(as_json=as_json) if arguments is None else nullcontext()
+    with own_error, tamed_output():
         return _execute(options)
 
 
@@ -108,10 +112,10 @@ def _complain(problem: str, advice: str, options: argparse.Namespace) -> None:
     if options.log_json:
         logger.error("%s", problem, extra={"facts": {"advice": advice} if advice else {}})
         return
-    print(f"\n{problem}" if problem.startswith("interrupted") else f"error: {problem}",
-          file=sys.stderr)  # fmt: skip
+    before = "\n" if problem.startswith("interrupted") else "error: "
+    print(f"{before}{printable(problem)}", file=sys.stderr)
     if advice:
-        print(f"       {advice}", file=sys.stderr)
+        print(f"       {printable(advice)}", file=sys.stderr)
 
 
 def _print_any_name() -> None:

@@ -1,35 +1,55 @@
-"""What goes to a terminal or a log: words in names cannot steer it."""
+"""What goes to a terminal or a log: words in names cannot steer it, nor make lines of their own."""
 
 from __future__ import annotations
 
-from typing import Any, Final, TextIO
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TextIO, cast
 
-_KEPT: Final = frozenset("\n\r\t")
-"""What this program writes itself: line ends, and the progress bar's return."""
-_DIRECTIONS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
-"""Turn the order of the letters around them: "fdp.exe" reads "exe.pdf"."""
+_STEERING: Final = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Control characters but tab and line ends, and what turns the direction of writing."""
+_CONTROLS: Final = re.compile(f"[{_STEERING}]")
+_CONTROLS_AND_LINES: Final = re.compile(f"[{_STEERING}\n\r\u2028\u2029\x85]")
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with control characters written out."""
-    return "".join(_written_out(c) for c in text)
+    """Return a text in one line, with control characters written out as in JSON."""
+    return _CONTROLS_AND_LINES.sub(_written_out, text)
 
 
-def _written_out(c: str) -> str:
-    is_control = ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c in _DIRECTIONS
-    return c.encode("unicode_escape").decode() if is_control or 0xD800 <= ord(c) < 0xE000 else c
+def tamed(text: str) -> str:
+    """Return a text whose lines are as they are, with its other control characters written out."""
+    return _CONTROLS.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"
 
 
 class TamedStream:
-    """A stream that gets no control characters but line ends and tabs."""
+    """A stream that gets no control characters but tabs and line ends."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write a text with its control characters written out."""
-        return self._stream.write("".join(c if c in _KEPT else _written_out(c) for c in text))
+        self._stream.write(tamed(text))
+        return len(text)
 
     def __getattr__(self, name: str) -> Any:
         """Return whatever else the stream has."""
         return getattr(self._stream, name)
+
+
+@contextmanager
+def tamed_output() -> Iterator[None]:
+    """Let nothing that is printed steer the terminal."""
+    stream = sys.stdout
+    sys.stdout = cast("TextIO", TamedStream(stream))
+    try:
+        yield
+    finally:
+        sys.stdout = stream

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from wsi_pipeline.cli.printing import printable, tamed
+
 CHATTER: Final = re.compile(
     r"INFO: |WARNING: All log messages before absl"  # LiteRT; absl before it is set up
     r"|[IW]\d{4} |[IW]0000 00:00"  # absl and glog
@@ -45,7 +47,19 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable(json.dumps(line, ensure_ascii=False, default=str))
+
+
+class LineFormatter(logging.Formatter):
+    """One line a record, whatever stands in the names that it tells of; then its traceback."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """Return the line."""
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line and the traceback, if there is one."""
+        return tamed(super().format(record))
 
 
 class TerminalHandler(logging.Handler):
@@ -76,7 +90,7 @@ def set_up_logging(*, verbose: bool, as_json: bool) -> None:
     """Send what is logged to the terminal; of foreign libraries errors alone unless asked."""
     handler = TerminalHandler()
     handler.setFormatter(
-        JsonFormatter() if as_json else logging.Formatter("%(levelname)s: %(message)s")
+        JsonFormatter() if as_json else LineFormatter("%(levelname)s: %(message)s")
     )
     package, root = logging.getLogger("wsi_pipeline"), logging.getLogger()
     package.handlers[:] = [handler]

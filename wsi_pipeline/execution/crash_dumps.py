@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from wsi_pipeline.files import create_file, read_below
+
 CRASH_NAME: Final = "crash.txt"
+MOST_DUMP_BYTES: Final = 2**20
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def crash_dump(folder: Path, stall_seconds: float) -> Iterator[Callable[[], None
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CRASH_NAME
-    with path.open("w", encoding="utf-8") as file:
+    with create_file(path) as file:
 
         def alive() -> None:
             faulthandler.dump_traceback_later(stall_seconds, exit=True, file=file)
@@ -42,14 +45,15 @@ def crash_dump(folder: Path, stall_seconds: float) -> Iterator[Callable[[], None
 
 def note_where_it_hangs(folder: Path) -> None:
     """Write the stack of every thread of this process into the slide's file."""
-    with (folder / CRASH_NAME).open("w", encoding="utf-8") as file:
+    with create_file(folder / CRASH_NAME) as file:
         faulthandler.dump_traceback(file=file)
 
 
 def read_crash_dump(folder: Path) -> str:
     """Return what a process that died over a slide has left, "" where it left nothing."""
     try:
-        return (folder / CRASH_NAME).read_text(encoding="utf-8", errors="replace")
+        data = read_below(folder / CRASH_NAME, root=folder, most_bytes=MOST_DUMP_BYTES)
+        return data.decode("utf-8", "replace")
     except OSError:
         return ""
 

@@ -15,7 +15,7 @@ from wsi_pipeline.config import Config, as_config
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.dask_tasks import BlockExecutor, ThreadBlockExecutor
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
-from wsi_pipeline.files import storing
+from wsi_pipeline.files import make_folder
 from wsi_pipeline.maps import write_map
 from wsi_pipeline.names import folder_name
 from wsi_pipeline.pipeline.assemble import assemble_map, count_losses
@@ -102,8 +102,7 @@ def do_slide(
     Blocks that an earlier, interrupted run has finished are not done again.
     """
     clock, config, folder = clock or StageClock(), run.config, run.folder(job)
-    with storing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, folder.parent.parent)
     running = Running(slide=str(job.source.path), run_id=run.run_id, attempt=attempt)
     write_status(folder, running)  # flushed: the "done" of what it replaces must not come back
     with ThreadPoolExecutor(1) as background:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsi_pipeline.execution.locks import shared_files
-from wsi_pipeline.files import storing, write_atomic
+from wsi_pipeline.files import check_way, make_folder, storing, write_atomic
 from wsi_pipeline.names import printable
 from wsi_pipeline.results.gallery import gallery_page, manifest_script, rows_script
 from wsi_pipeline.results.layout import (
@@ -101,8 +101,7 @@ class Summary:
 
     def _write(self) -> None:
         folder = self._out / GALLERY_NAME
-        with storing(folder):
-            folder.mkdir(exist_ok=True)
+        make_folder(folder, self._out)
         rows = list(self._rows.values())
         for number in sorted(self._changed):
             part = rows[number * ROWS_A_FILE : (number + 1) * ROWS_A_FILE]
@@ -127,6 +126,7 @@ class Summary:
     def _read_all(self) -> None:
         slides = self._out / SLIDES_NAME
         with storing(slides):
+            check_way(slides, self._out)
             slides.mkdir(parents=True, exist_ok=True)
             self._read(sorted(path.name for path in slides.iterdir() if path.is_dir()))
 
