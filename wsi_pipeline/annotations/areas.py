@@ -11,14 +11,24 @@ from numpy.typing import NDArray
 
 Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
+MOST_CROSSINGS: Final = 500
+"""How often a line may cross itself; a hand crosses its own line a few times."""
+_PIECES: Final = 16
 CURVE_POINTS: Final = 16
 """Straight pieces a quarter of an ellipse or a control point of a curve: areas are right to two
 thousandths."""
 
 
 def only_areas(geometry: shapely.Geometry) -> Area:
-    """Return the areas of a geometry, made valid; points and lines are dropped."""
-    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
+    """Return the areas of a geometry, made valid; points and lines are dropped.
+
+    Raises
+    ------
+    ValueError
+        Where a line crosses itself so often that it cannot be somebody's outline: making it valid
+        would take minutes.
+    """
+    valid = geometry if geometry.is_valid else _made_valid(geometry)
     parts = [part for part in polygons(valid) if part.area > 0]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
@@ -42,6 +52,30 @@ def polygon(points: NDArray[np.float64]) -> Area:
     """
     check_ring(points)
     return only_areas(shapely.Polygon(points))
+
+
+def _made_valid(geometry: shapely.Geometry) -> shapely.Geometry:
+    for part in polygons(geometry):
+        for ring in (part.exterior, *part.interiors):
+            _check_crossings(shapely.get_coordinates(ring))
+    # By structure: what a line goes around twice stays inside, and the work is less.
+    return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+
+
+def _check_crossings(points: NDArray[np.float64]) -> None:
+    """Refuse a closed line, shape (n, 2), by the crossings of some of its pieces.
+
+    Those are the longest, which cross most, and as many spread over the line: all are too many to
+    look at where somebody means harm.
+    """
+    lines = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1))
+    n = len(lines)
+    longest = np.argsort(-shapely.length(lines))[:_PIECES]
+    spread = np.linspace(0, n - 1, min(n, _PIECES)).astype(np.intp)
+    for some in (longest, spread):
+        _, found = shapely.STRtree(lines).query(lines[some], predicate="crosses")
+        if len(found) * n / (2 * len(some)) > MOST_CROSSINGS and len(found) > MOST_CROSSINGS:
+            raise ValueError(f"a line that crosses itself more than {MOST_CROSSINGS} times")
 
 
 def check_ring(points: NDArray[np.float64]) -> None:
