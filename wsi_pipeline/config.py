@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -67,6 +67,20 @@ class TilingSection(Section):
     be tumor. Default: every patch."""
     refine_above: Share = 0.2
     """Patches beside one of at least this probability are classified too."""
+    border_step: Annotated[int, Field(ge=1, le=16)] = 1
+    """Where outlines run, patches so many times as dense along both axes, and the map of cells as
+    fine; a divisor of the patch side. It goes with neither `stride_px` nor `coarse_step`."""
+    border_share: Share = 0.6
+    """Of the patches of a map without borders, so many more at most are spent on borders."""
+
+    @model_validator(mode="after")
+    def _one_way_to_add_patches(self) -> Self:
+        for name in ("stride_px", "coarse_step"):
+            if self.border_step > 1 and getattr(self, name) is not None:
+                raise ValueError(
+                    f"border_step {self.border_step} does not go with {name}: leave one of them out"
+                )
+        return self
 
 
 class StainSection(Section):
@@ -118,6 +132,9 @@ class RenderSection(Section):
     """A perceptually uniform matplotlib color map; the limits are always 0 and 1."""
     opacity: Share = 0.6
     """Of the map over the slide."""
+    map: Literal["smooth", "cells"] = "smooth"
+    """How overlays show it: interpolated between cells, on the tissue alone; or as squares, which
+    are what is stored. heatmap.png always shows cells."""
     flagged: Literal["kept", "hatched", "dropped"] = "kept"
     """Cells with a quality flag (out of focus, pen, fold, blank, saturated): "kept" shows them as
     any other; "hatched" strikes them through in the overlay, regions and figures as they were;

@@ -209,7 +209,7 @@ def test_the_summary_has_a_row_for_every_slide(archive: Archive) -> None:
     rows = summary_of(archive)
     assert list(rows) == ["a", "b"]
     assert rows["a"]["state"] == "done"
-    assert float(rows["a"]["idc_mm2"]) == pytest.approx(0.16)
+    assert 0.09 < float(rows["a"]["idc_mm2"]) < 0.16, "a cell of 0.16 mm², its corners rounded"
     assert float(rows["a"]["mpp_x"]) == 1.0
     assert int(rows["a"]["patches"]) > 0
     assert 0 <= float(rows["a"]["uncertainty"]) < 0.5

@@ -31,7 +31,7 @@ def _finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blank = slides / "blank.tif"
     write_phantom(blank, size_l0=Size(4096, 3072), hot_box_l0=none, tissue_box_l0=none, mpp=1.0)
     # Along the edges of cells, so that areas are known by hand.
-    chosen = {"tiling": {"stride_px": 50}, "regions": {"outline": "cells"}}
+    chosen = {"regions": {"outline": "cells"}}
     config = load_config(None, {"model": str(MODEL), "execution": {"workers": 1}, **chosen})
     for path in sorted(slides.iterdir()):
         run_slide(path, folder / "out", config)

@@ -70,11 +70,12 @@ def test_unclassified_cells_count_and_are_marked(comparison: SlideComparison) ->
     assert predictions.labels[lost].tolist() == [1]
 
 
-def test_a_finer_map_is_looked_up_at_the_centers_of_the_truth() -> None:
-    fine = np.full((9, 12), 0.25, np.float32)
-    fine[1::3, 1::3] = np.nan_to_num(VALUES, nan=0.5)
+def test_a_finer_map_is_averaged_over_the_cells_of_the_truth() -> None:
+    fine = VALUES.repeat(3, axis=0).repeat(3, axis=1)
+    fine[::3, ::3] += np.float32(0.09)
+    fine[2::3, 2::3] = np.nan
     comparison = compare("s", _map(fine, cell_um=400 / 3), TRUTH, Config())
-    np.testing.assert_array_equal(comparison.probability, np.nan_to_num(VALUES, nan=0.5))
+    np.testing.assert_allclose(comparison.probability, VALUES + 0.09 / 8, rtol=1e-5)
 
 
 def test_truth_outside_the_map_is_not_classified() -> None:

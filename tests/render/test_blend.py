@@ -1,17 +1,18 @@
 """Colors on the slide: right place, fixed limits, "not classified" unlike zero."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import Size
-from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.render.blend import Blend, CellLookup, heatmap, overlay
+from wsi_pipeline.maps import ProbabilityMap, TissueRaster
+from wsi_pipeline.render.blend import Blend, CellLookup, heatmap, overlay, smooth_px, tissue_px
 
 MakeMap = Callable[..., ProbabilityMap]
 PINK = np.full((390, 480, 3), (230, 160, 200), np.uint8)
@@ -65,6 +66,45 @@ def test_tissue_that_was_not_classified_is_hatched_and_glass_is_not(make_map: Ma
     assert not changed[200:, 450:].any()
 
 
+def test_a_smooth_map_has_the_cells_values_at_their_centers_and_runs_between_them(
+    make_map: MakeMap,
+) -> None:
+    map_ = make_map()
+    map_.values[...] = np.where(np.isnan(map_.values), np.nan, 0.1)
+    map_.values[2, 5] = 0.9
+    size = Size(480, 390)
+    drawn = smooth_px(map_, size, tissue_px(map_, size))
+    assert drawn[125, 275] == pytest.approx(0.9, abs=0.02)
+    assert drawn[125, 300] == pytest.approx(0.5, abs=0.03)  # half way, on logits
+    assert drawn[125, 325] == pytest.approx(0.1, abs=0.02)
+    assert np.isnan(drawn[:, 450:]).all()
+
+
+def test_a_smooth_map_colors_tissue_alone_and_cells_are_squares_on_request(
+    make_map: MakeMap,
+) -> None:
+    inside = np.ones((39, 48), bool)
+    inside[10:20, 30:] = False  # the right half of the hot square
+    map_ = replace(make_map(), mask=TissueRaster(inside, (0, 0), (10.0, 10.0)))
+    smooth = (overlay(PINK, map_, Blend()) != PINK).any(axis=-1)
+    squares = (overlay(PINK, map_, Blend(map_style="cells")) != PINK).any(axis=-1)
+    assert smooth[110:190, 260:290].all()
+    assert not smooth[105:195, 305:395].any()
+    assert squares[110:190, 260:390].all()
+
+
+def test_a_smooth_map_hatches_the_tissue_of_cells_that_were_not_classified(
+    make_map: MakeMap,
+) -> None:
+    inside = np.ones((39, 48), bool)
+    inside[20:, 45:] = False
+    map_ = replace(make_map(), mask=TissueRaster(inside, (0, 0), (10.0, 10.0)))
+    map_.tissue[:, 9] = 0.5
+    changed = (overlay(PINK, map_, Blend()) != PINK).any(axis=-1)
+    assert 0.1 < changed[:200, 450:].mean() < 0.4
+    assert not changed[200:, 450:].any()
+
+
 def test_colors_do_not_depend_on_the_slides_own_range() -> None:
     low = Blend().opaque(np.array([0.1, 0.2], np.float32))
     whole = Blend().opaque(np.array([0.0, 0.1, 0.2, 1.0], np.float32))
@@ -77,6 +117,7 @@ def test_probabilities_outside_0_to_1_are_clipped() -> None:
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
+@settings(deadline=None)
 def test_opacity_rises_with_probability(first: float, second: float) -> None:
     low, high = sorted((first, second))
     alpha = Blend().translucent(np.array([low, high], np.float32))[:, 3]

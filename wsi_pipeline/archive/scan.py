@@ -223,7 +223,7 @@ def _read_seconds(plan: SlidePlan) -> float:
     except ReadError:
         return 0.0
     a_px = (time.perf_counter() - start) / PROBE_SIDE_PX**2
-    return a_px * plan.n_patches * stride**2
+    return a_px * plan.n_patches * (stride * plan.lattice_step) ** 2
 
 
 def _lost_row(task: ScanTask, lost: Lost) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--smoothing", type=float, metavar="CELLS", help="sigma of the smoothing, in cells")
     add("--outline", choices=("contour", "cells"), help="along the tissue, or along cells")
     add("--colormap", metavar="NAME", help="matplotlib color map")
+    add("--map", choices=("smooth", "cells"), help="interpolated, or each cell a square")
     add("--flagged", choices=("kept", "hatched", "dropped"), help="cells with a quality flag")
     add("--opacity", type=float, metavar="SHARE", help="of the map over the slide, 0 to 1")
 

@@ -80,6 +80,7 @@ def config_of(options: argparse.Namespace) -> Config:
         "render": {
             "colormap": value("colormap"),
             "opacity": value("opacity"),
+            "map": value("map"),
             "flagged": value("flagged"),
         },
         "execution": {"workers": value("workers"), "scheduler": value("scheduler")},

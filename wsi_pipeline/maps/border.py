@@ -17,10 +17,12 @@ from scipy import ndimage
 
 from wsi_pipeline.classifier.logits import logit
 from wsi_pipeline.geometry import BoolMask, FloatArray
+from wsi_pipeline.maps.cells import cells_from_patches, patch_counts
+from wsi_pipeline.maps.grid import TileGrid
 
-NEAR_LOGITS: Final = 0.5
+NEAR_LOGITS: Final = 1.0
 """A patch whose cells lie this near the level in the mean is added, the level being 0. At a level
-of 0.25 that is 0.17 to 0.35."""
+of 0.25 that is 0.11 to 0.48."""
 
 
 def lattice_steps(step: int) -> tuple[int, ...]:
@@ -69,8 +71,10 @@ def border_positions(
     return added
 
 
-def between(probability: FloatArray, first: BoolMask, wanted: BoolMask, step: int) -> FloatArray:
-    """Return what stands for patches between those of the first pass.
+def with_between(
+    probability: FloatArray, first: BoolMask, wanted: BoolMask, step: int
+) -> FloatArray:
+    """Return the patches with what stands for those between that were not classified.
 
     Parameters
     ----------
@@ -86,15 +90,40 @@ def between(probability: FloatArray, first: BoolMask, wanted: BoolMask, step: in
     Returns
     -------
     ndarray of float32, same shape
-        Interpolated bilinearly over the classified patches of the first pass; NaN where none is
-        less than `step` away, and where nothing is wanted.
+        As it is where classified. Where wanted, interpolated bilinearly over the classified patches
+        of the first pass; NaN where none is less than `step` away, and elsewhere.
     """
     known = first & ~np.isnan(probability)
     total = _tent(np.where(known, probability, 0.0), step)
     weight = _tent(known, step)
-    found = np.full(probability.shape, np.nan, np.float32)
-    np.divide(total, weight, out=found, where=wanted & (weight > 0), casting="same_kind")
+    found = probability.copy()
+    is_open = wanted & np.isnan(probability) & (weight > 0)
+    np.divide(total, weight, out=found, where=is_open, casting="same_kind")
     return found
+
+
+def border_cells(
+    values: FloatArray, probability: FloatArray, grid: TileGrid
+) -> tuple[FloatArray, NDArray[np.uint8]]:
+    """Return the cells of a map whose borders alone were refined.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape `grid.patch_shape`
+        Of every patch, classified or estimated, after the refinement by neighbors if there is one.
+    probability : ndarray of float32, same shape
+        NaN = not classified.
+
+    Returns
+    -------
+    cells : ndarray of float32, shape `grid.shape`
+        Mean over the patches that cover a cell; NaN where no classified one does.
+    n_classified : ndarray of uint8, same shape
+        How many of them were classified.
+    """
+    n_classified = patch_counts(probability, grid)
+    cells = cells_from_patches(values, grid)
+    return np.where(n_classified > 0, cells, np.float32(np.nan)), n_classified
 
 
 def _of_patches(

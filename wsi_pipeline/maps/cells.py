@@ -37,6 +37,18 @@ def cells_from_patches(values: FloatArray, grid: TileGrid) -> FloatArray:
     return mean
 
 
+def patch_counts(values: FloatArray, grid: TileGrid) -> NDArray[np.uint8]:
+    """Return for each cell how many classified patches cover it, at most 255."""
+    k, known = grid.cells_per_patch, ~np.isnan(values)
+    count = np.zeros(grid.shape, np.int32)
+    for row in range(k):
+        for col in range(k):
+            window = np.s_[row : row + values.shape[0], col : col + values.shape[1]]
+            part = count[window].shape
+            count[window] += known[: part[0], : part[1]]
+    return np.minimum(count, 255).astype(np.uint8)
+
+
 def flags_from_patches(flags: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
     """Return for each cell the flags of the patches that cover it, joined."""
     k = grid.cells_per_patch

@@ -47,6 +47,9 @@ class TileGrid:
     """Side of a cell at the model's µm/px; divides `patch_px`."""
     spacing_um_px: float
     """The model's µm/px."""
+    whole_patches: bool = False
+    """Rows and columns are as many as whole patches side by side need, so that every `stride` px a
+    patch may start without leaving out the last that others would reach."""
 
     def __post_init__(self) -> None:
         if not 0 < self.stride_px <= self.patch_px or self.patch_px % self.stride_px:
@@ -58,7 +61,14 @@ class TileGrid:
 
     @classmethod
     def cover(
-        cls, bounds_l0: Box, mpp: Mpp, *, patch_px: int, stride_px: int, spacing_um_px: float
+        cls,
+        bounds_l0: Box,
+        mpp: Mpp,
+        *,
+        patch_px: int,
+        stride_px: int,
+        spacing_um_px: float,
+        whole_patches: bool = False,
     ) -> TileGrid:
         """Return the grid over the scanned bounds of a slide."""
         return cls(
@@ -68,6 +78,7 @@ class TileGrid:
             patch_px,
             stride_px,
             spacing_um_px,
+            whole_patches,
         )
 
     @property
@@ -131,4 +142,6 @@ class TileGrid:
 
     def _count(self, axis: int) -> int:
         size_px = self.size_l0[axis] / self.pixel_l0[axis]
-        return max(1, math.ceil((size_px - EDGE_TOLERANCE_PX) / self.stride_px))
+        side_px = self.patch_px if self.whole_patches else self.stride_px
+        n_sides = max(1, math.ceil((size_px - EDGE_TOLERANCE_PX) / side_px))
+        return n_sides * (side_px // self.stride_px)

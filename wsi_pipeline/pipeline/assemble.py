@@ -14,8 +14,10 @@ from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.maps import ProbabilityMap, TissueRaster
+from wsi_pipeline.maps.border import border_cells, with_between
 from wsi_pipeline.maps.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.maps.coarse import estimates
+from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.names import shown
 from wsi_pipeline.pipeline.blocks import BlockOutcome
 from wsi_pipeline.pipeline.plan import SlidePlan, pen_flags
@@ -57,11 +59,14 @@ def assemble_map(
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
     card = run.card
-    values, estimated = with_estimates(plan, layers, config)
+    patches = with_estimates(plan, layers, config)
+    values, marks = on_cells(patches, layers["probability"], grid)
     raw = None
     context = context_of(config, card)
     if context is not None:
-        values, raw = context.refine(values, grid.cells_per_patch), values
+        # Patches, not their means, are what it was fitted on: means are less sure of themselves.
+        refined = context.refine(patches, grid.cells_per_patch)
+        values, raw = on_cells(refined, layers["probability"], grid)[0], values
     attributes = {
         "version": wsi_pipeline.__version__,
         "slide": {
@@ -74,6 +79,7 @@ def assemble_map(
         "patch_px": grid.patch_px,
         "stride_px": grid.stride_px,
         "coarse_step": config.tiling.coarse_step or 1,
+        "border_step": plan.lattice_step,
         "bounds_l0": [bounds.x, bounds.y, bounds.width, bounds.height],
         "model": {"name": card.name, "sha256": card.sha256, "mpp": card.spacing_um_px},
         "stain": normalizer.method if normalizer else "none",
@@ -97,7 +103,7 @@ def assemble_map(
         attributes=attributes,
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
         quality=quality,
-        estimated=estimated,
+        **marks,
         mask=raster_of(plan),
     )
 
@@ -109,21 +115,41 @@ def raster_of(plan: SlidePlan) -> TissueRaster:
     return TissueRaster(plan.tissue_mask.mask, (bounds.x, bounds.y), step_l0)
 
 
-def with_estimates(
-    plan: SlidePlan, layers: dict[str, NDArray[Any]], config: Config
-) -> tuple[FloatArray, NDArray[np.uint8] | None]:
-    """Return the map's values, and where they are estimates that a coarse map was enough for."""
-    probability, grid = layers["probability"], plan.grid
-    values = cells_from_patches(probability, grid)
-    if config.tiling.coarse_step is None:
-        return values, None
+def with_estimates(plan: SlidePlan, layers: dict[str, NDArray[Any]], config: Config) -> FloatArray:
+    """Return the probability of every patch, with estimates for those that no pass had to try."""
+    probability = layers["probability"]
     lost = (layers["quality"] & np.uint8(QualityFlag.UNREADABLE)) > 0
-    guesses = estimates(
-        plan.keep & np.isnan(probability) & ~lost, probability, config.tiling.coarse_step
-    )
-    filled = cells_from_patches(guesses, grid)
-    estimated = np.isnan(values) & ~np.isnan(filled)
-    return np.where(estimated, filled, values), estimated.astype(np.uint8)
+    not_tried = (plan.keep | plan.between) & np.isnan(probability) & ~lost
+    if plan.grid.whole_patches:
+        return with_between(probability, plan.keep, not_tried, plan.grid.cells_per_patch)
+    if config.tiling.coarse_step is None:
+        return probability
+    guesses = estimates(not_tried, probability, config.tiling.coarse_step)
+    return np.where(np.isnan(probability), guesses, probability)
+
+
+def on_cells(
+    values: FloatArray, probability: FloatArray, grid: TileGrid
+) -> tuple[FloatArray, dict[str, NDArray[np.uint8]]]:
+    """Return the values of patches on the cells, and the layer that marks estimates if any are.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape of the patch positions
+        Classified or estimated, refined or not.
+    probability : ndarray of float32, same shape
+        NaN = not classified.
+    """
+    if grid.whole_patches:
+        cells, n_classified = border_cells(values, probability, grid)
+        return cells, {"patches": n_classified}
+    is_classified = ~np.isnan(probability)
+    cells = cells_from_patches(np.where(is_classified, values, np.float32(np.nan)), grid)
+    if (is_classified == ~np.isnan(values)).all():
+        return cells, {}
+    filled = cells_from_patches(np.where(is_classified, np.float32(np.nan), values), grid)
+    estimated = np.isnan(cells) & ~np.isnan(filled)
+    return np.where(estimated, filled, cells), {"estimated": estimated.astype(np.uint8)}
 
 
 def context_of(config: Config, card: ModelCard) -> ContextRefinement | None:

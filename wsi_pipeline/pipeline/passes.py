@@ -1,4 +1,4 @@
-"""The passes over a slide: one over everything, or coarse to fine; what is in store is kept."""
+"""The passes over a slide, each over the patches that are chosen; what is in store is kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wsi_pipeline.classifier import ModelRequest
 from wsi_pipeline.config import Config
 from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.maps import BlockStore
-from wsi_pipeline.maps.coarse import coarse_positions, positions_to_refine
 from wsi_pipeline.pipeline.blocks import BlockOutcome, block_tasks, classify_block
+from wsi_pipeline.pipeline.choices import PatchChoice
 from wsi_pipeline.pipeline.plan import SlidePlan
 from wsi_pipeline.stain import StainNormalizer
 
@@ -50,6 +50,7 @@ class BlockStores:
 
 def classify(
     plan: SlidePlan,
+    choice: PatchChoice,
     config: Config,
     request: ModelRequest,
     normalizer: StainNormalizer | None,
@@ -57,20 +58,20 @@ def classify(
     executor: BlockExecutor,
     progress: Progress | None,
 ) -> tuple[dict[str, NDArray[Any]], list[BlockOutcome]]:
-    """Classify what is not in store yet: in one pass, or coarse to fine.
+    """Classify what is not in store yet, pass by pass.
 
     Returns
     -------
     layers : dict of str to ndarray, shape of the patch positions
-        See `BlockStore.read_all`; not classified where a coarse map was enough.
+        See `BlockStore.read_all`; not classified where no pass chose the patch.
     outcomes : list of BlockOutcome
         Of the blocks that were done now.
     """
-    step, tta = config.tiling.coarse_step or 1, config.inference.tta
+    tta = config.inference.tta
     names = ("probability", "quality", *(("uncertainty",) if tta else ()))
     count, outcomes = _Count(plan.n_patches, progress), list[BlockOutcome]()
     visited, layers = np.zeros_like(plan.keep), dict[str, NDArray[Any]]()
-    keep = coarse_positions(plan.keep, step)
+    keep = choice.first()
     for number in itertools.count(1):
         part = plan.only(keep)
         store = place.store(part, number, names)
@@ -85,11 +86,11 @@ def classify(
         found = store.read_all()
         layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
         visited |= keep
-        above = config.tiling.refine_above
-        keep = positions_to_refine(plan.keep, visited, layers["probability"], step, above)
+        keep = choice.following(number, visited, layers["probability"])
         if not keep.any():
             break
-    count.add(plan.n_patches - count.done)  # what a coarse map was enough for
+        count.expect(int((visited | keep).sum()))
+    count.add(count.total - count.done)  # what a coarse map was enough for
     return layers, outcomes
 
 
@@ -100,6 +101,10 @@ class _Count:
     total: int
     progress: Progress | None
     done: int = 0
+
+    def expect(self, n_patches: int) -> None:
+        """Take in that there are at least so many in all."""
+        self.total = max(self.total, n_patches)
 
     def add(self, n_patches: int) -> None:
         """Take in that some more are done."""

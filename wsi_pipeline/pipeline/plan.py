@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from wsi_pipeline.annotations import ANNOTATION_SUFFIXES
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import NotAssessableError, TissueError
+from wsi_pipeline.errors import ConfigError, NotAssessableError, TissueError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, Mpp
+from wsi_pipeline.maps.coarse import coarse_positions
 from wsi_pipeline.maps.grid import Block, TileGrid
 from wsi_pipeline.slides import (
     ReadPlan,
@@ -62,8 +63,10 @@ class SlidePlan:
     """float32, shape (rows, cols): tissue fraction of each cell."""
     keep: BoolMask
     """bool, shape of the patch positions: True = classify."""
+    between: BoolMask
+    """bool, same shape: patches between them that may be added where outlines run."""
     blocks: tuple[Block, ...]
-    """Those that hold a kept patch; no other is read."""
+    """Those that hold such a patch; no other is read."""
     block_side: int
     """Patches along a side of a block."""
     notes: tuple[str, ...] = ()
@@ -78,6 +81,11 @@ class SlidePlan:
     def glass_rgb(self) -> tuple[int, int, int]:
         """Color of empty glass on balanced patches."""
         return self.white_balance.color(self.tissue_mask.glass_rgb)
+
+    @property
+    def lattice_step(self) -> int:
+        """Steps of the grid between two patches of `keep`: more than 1 where others may follow."""
+        return self.grid.cells_per_patch if self.grid.whole_patches else 1
 
     def only(self, keep: BoolMask) -> SlidePlan:
         """Return the plan for some of its patches, blocks in the same places."""
@@ -103,13 +111,7 @@ def plan_slide(
     reader = source.open_shared()
     mpp = require_mpp(reader.info)
     bounds = reader.pyramid.bounds_l0
-    grid = TileGrid.cover(
-        bounds,
-        mpp,
-        patch_px=card.patch_size_px,
-        stride_px=config.tiling.stride_px or card.patch_size_px,
-        spacing_um_px=card.spacing_um_px,
-    )
+    grid = grid_over(bounds, mpp, config, card)
     read_plan = plan_read(reader.pyramid, mpp, card.spacing_um_px, grid.origin_l0)
     thumbnail = read_thumbnail(reader, mpp, config.tissue.mask_um_px)
     require_assessable(thumbnail, reader.info)
@@ -122,7 +124,8 @@ def plan_slide(
     covered = tissue
     if grid.cells_per_patch > 1:
         covered = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
-    keep = covered >= max(config.tissue.min_tissue_share, 1e-6)
+    possible = covered >= max(config.tissue.min_tissue_share, 1e-6)
+    keep = coarse_positions(possible, grid.cells_per_patch) if grid.whole_patches else possible
     if mask_path is not None:
         _refuse_if_empty(mask_path, mask, keep)
     side = block_side(read_plan, grid, config.execution.block_px)
@@ -138,7 +141,8 @@ def plan_slide(
         white_balance=balance_of(mask.glass, config, card),
         tissue=tissue,
         keep=keep,
-        blocks=tuple(block for block in grid.blocks(side) if within(keep, block).any()),
+        between=possible & ~keep,
+        blocks=tuple(block for block in grid.blocks(side) if within(possible, block).any()),
         block_side=side,
         notes=notes,
     )
@@ -166,6 +170,30 @@ def require_assessable(thumbnail: Thumbnail, info: SlideInfo) -> None:
             "The classifier needs stained tissue in bright field, in 8 bits and color: export the "
             "slide so",
         )
+
+
+def grid_over(bounds_l0: Box, mpp: Mpp, config: Config, card: ModelCard) -> TileGrid:
+    """Return the grid of a slide as the configuration and the model want it.
+
+    Raises
+    ------
+    ConfigError
+        Where the stride does not fit the model's patch.
+    """
+    step = config.tiling.border_step
+    if card.patch_size_px % step:
+        raise ConfigError(
+            f"tiling.border_step {step} does not divide the model's {card.patch_size_px} px patch",
+            f"Choose one of {[d for d in range(1, 17) if card.patch_size_px % d == 0]}",
+        )
+    return TileGrid.cover(
+        bounds_l0,
+        mpp,
+        patch_px=card.patch_size_px,
+        stride_px=config.tiling.stride_px or card.patch_size_px // step,
+        spacing_um_px=card.spacing_um_px,
+        whole_patches=step > 1,
+    )
 
 
 def find_tissue(

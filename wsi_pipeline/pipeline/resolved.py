@@ -8,8 +8,8 @@ from pathlib import Path
 
 from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
 from wsi_pipeline.config import Config
-from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.maps.grid import TileGrid
+from wsi_pipeline.geometry import Box, Mpp
+from wsi_pipeline.pipeline.plan import grid_over
 from wsi_pipeline.pipeline.stain import settle_reference
 from wsi_pipeline.results.layout import slide_folder
 from wsi_pipeline.slides import SlideSource
@@ -82,7 +82,6 @@ def resolve_run(config: Config, out: Path, reference_folder: Path | None = None)
         Where no slide could be done with this model, stride or reference.
     """
     card = find_model(config.model)
-    stride_px = config.tiling.stride_px or card.patch_size_px
-    TileGrid((0, 0), (1, 1), Mpp(1, 1), card.patch_size_px, stride_px, card.spacing_um_px)
+    grid_over(Box(0, 0, 1, 1), Mpp(1, 1), config, card)
     config = settle_reference(config, card, reference_folder or out)
     return ResolvedRun(out.absolute(), config, card, ModelRequest.of(card, config))

@@ -19,6 +19,7 @@ from wsi_pipeline.files import make_folder
 from wsi_pipeline.maps import write_map
 from wsi_pipeline.names import folder_name
 from wsi_pipeline.pipeline.assemble import assemble_map, count_losses
+from wsi_pipeline.pipeline.choices import choice_of
 from wsi_pipeline.pipeline.clock import StageClock
 from wsi_pipeline.pipeline.passes import BlockStores, Progress, classify
 from wsi_pipeline.pipeline.plan import plan_slide
@@ -120,7 +121,10 @@ def do_slide(
             device = loading.result().device
     stores = BlockStores(folder / WORKING_NAME, run.map_sha256(job))
     with clock("classify"):
-        layers, outcomes = classify(plan, config, run.model, normalizer, stores, executor, progress)
+        choice = choice_of(plan, config, run.card)
+        layers, outcomes = classify(
+            plan, choice, config, run.model, normalizer, stores, executor, progress
+        )
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):
         map_ = assemble_map(run, plan, layers, normalizer)

@@ -119,10 +119,11 @@ def grid_table(plan: SlidePlan, card: ModelCard) -> Table:
     """Return how the slide is cut into patches."""
     grid = plan.grid
     side_um = grid.patch_px * grid.spacing_um_px
+    places = plan.keep.size // plan.lattice_step**2
     rows = (
         ("patch", f"{grid.patch_px} px at {grid.spacing_um_px:g} µm/px = {side_um:g} µm"),
         ("grid", f"{grid.rows} rows x {grid.cols} columns"),
-        ("patches to classify", f"{plan.n_patches:,} of {plan.keep.size:,}"),
+        ("patches to classify", f"{plan.n_patches:,} of {places:,}"),
         ("model", f"{card.name} ({card.sha256[:8]})"),
     )
     return ("Grid", rows)

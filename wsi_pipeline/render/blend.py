@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsi_pipeline.classifier.logits import logit, sigmoid
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray, Size
+from wsi_pipeline.maps.contours import interpolated
 from wsi_pipeline.maps.map import ProbabilityMap
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -29,6 +31,10 @@ _FLAG_RGBA: Final = (192, 0, 0, 220)
 _TABLE_SIZE: Final = 256
 
 
+MapStyle = Literal["smooth", "cells"]
+"""Interpolated between the centers of cells, on the tissue alone; or each cell a square."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blend:
     """How a probability becomes a color on the slide. The same for every slide: no rescaling."""
@@ -40,6 +46,8 @@ class Blend:
     the slide shows bare: in proportion, a cell at a threshold of 0.2 would hardly be seen."""
     hatches_flagged: bool = False
     """Strike through the cells with a quality flag."""
+    map_style: MapStyle = "smooth"
+    """How the map lies over the slide."""
 
     def __post_init__(self) -> None:
         if self.colormap not in mpl.colormaps:
@@ -110,10 +118,17 @@ class CellLookup:
 def _indices(
     span_l0: tuple[int, int], n_px: int, origin_l0: int, step_l0: float, n_cells: int
 ) -> NDArray[np.intp]:
+    index = np.floor(_places(span_l0, n_px, origin_l0, step_l0)).astype(np.intp)
+    return np.where((index >= 0) & (index < n_cells), index, -1)
+
+
+def _places(
+    span_l0: tuple[int, int], n_px: int, origin_l0: int, step_l0: float
+) -> NDArray[np.float64]:
+    """Return where the centers of pixels lie along an axis, in cells."""
     start_l0, side_l0 = span_l0
     centers_l0 = start_l0 + (np.arange(n_px) + 0.5) * (side_l0 / n_px)
-    index = np.floor((centers_l0 - origin_l0) / step_l0).astype(np.intp)
-    return np.where((index >= 0) & (index < n_cells), index, -1)
+    return np.asarray((centers_l0 - origin_l0) / step_l0, np.float64)
 
 
 def heatmap(map_: ProbabilityMap, size_px: Size, blend: Blend) -> RgbaArray:
@@ -138,14 +153,63 @@ def overlay(thumbnail: RgbArray, map_: ProbabilityMap, blend: Blend) -> RgbArray
     -------
     ndarray of uint8, shape (H, W, 3)
     """
-    lookup = CellLookup.of(map_, Size(thumbnail.shape[1], thumbnail.shape[0]))
-    layer = lookup.spread_rgba(blend.translucent(map_.values))
-    unseen = np.isnan(map_.values) & (map_.tissue >= TISSUE_FRACTION_SHOWN)
-    layer[lookup.spread(unseen) & hatching(layer.shape[:2])] = _HATCH_RGBA
+    size = Size(thumbnail.shape[1], thumbnail.shape[0])
+    lookup = CellLookup.of(map_, size)
+    unseen = lookup.spread(np.isnan(map_.values) & (map_.tissue >= TISSUE_FRACTION_SHOWN))
+    if blend.map_style == "smooth":
+        tissue = tissue_px(map_, size)
+        layer = blend.translucent(smooth_px(map_, size, tissue))
+        unseen &= tissue
+    else:
+        layer = lookup.spread_rgba(blend.translucent(map_.values))
+    layer[unseen & hatching(layer.shape[:2])] = _HATCH_RGBA
     if blend.hatches_flagged and map_.quality is not None:
         doubted = ~np.isnan(map_.values) & (map_.quality > 0)
         layer[lookup.spread(doubted) & hatching(layer.shape[:2])[:, ::-1]] = _FLAG_RGBA
     return over(thumbnail, layer)
+
+
+def smooth_px(map_: ProbabilityMap, size_px: Size, tissue: BoolMask) -> FloatArray:
+    """Return the probability at each pixel of a picture, interpolated on logits between cells.
+
+    Parameters
+    ----------
+    map_ : ProbabilityMap
+    size_px : Size
+        Of a picture of the scanned bounds.
+    tissue : ndarray of bool, shape (height, width)
+        Where it is wanted.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+        NaN in cells that were not classified, and off the tissue.
+    """
+    x, y, width, height = map_.bounds_l0
+    rows = _places((y, height), size_px.height, map_.origin_l0[1], map_.step_l0[1])
+    cols = _places((x, width), size_px.width, map_.origin_l0[0], map_.step_l0[0])
+    known = ~np.isnan(map_.values)
+    logits = np.where(known, logit(np.where(known, map_.values, np.float32(0.5))), np.nan)
+    found = interpolated(logits.astype(np.float32), rows, cols)
+    found[~(CellLookup.of(map_, size_px).spread(known) & tissue)] = np.nan
+    return sigmoid(found)
+
+
+def tissue_px(map_: ProbabilityMap, size_px: Size) -> BoolMask:
+    """Return which pixels of a picture of the scanned bounds show tissue.
+
+    By the stored mask; in a map without one every cell with any tissue counts as a whole.
+    """
+    if map_.mask is None:
+        return CellLookup.of(map_, size_px).spread(map_.tissue > 0)
+    x, y, width, height = map_.bounds_l0
+    (left, top), (step_x, step_y) = map_.mask.origin_l0, map_.mask.step_l0
+    n_rows, n_cols = map_.mask.inside.shape
+    col = (x + (np.arange(size_px.width) + 0.5) * (width / size_px.width) - left) / step_x
+    row = (y + (np.arange(size_px.height) + 0.5) * (height / size_px.height) - top) / step_y
+    col, row = np.clip(col, 0, n_cols - 1), np.clip(row, 0, n_rows - 1)
+    found: BoolMask = map_.mask.inside[row.astype(np.intp)][:, col.astype(np.intp)]
+    return found
 
 
 def over(rgb: RgbArray, layer: RgbaArray) -> RgbArray:

@@ -123,6 +123,7 @@ def write_results(
         colormap=config.render.colormap,
         opacity=config.render.opacity,
         hatches_flagged=config.render.flagged == "hatched",
+        map_style=config.render.map,
     )
     with ThreadPoolExecutor(1) as aside:  # they wait for the disk meanwhile
         written = [

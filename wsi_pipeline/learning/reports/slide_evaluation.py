@@ -98,22 +98,47 @@ def compare_slides(
 def compare(
     slide_id: str, map_: ProbabilityMap, truth: NDArray[np.uint8], config: Config
 ) -> SlideComparison:
-    """Look the map up at the center of each truth cell."""
-    rows, cols, inside = _cells_at_centers(map_, truth.shape)
-    in_region = regions_of(map_, config).labels > 0
+    """Look the map up on the truth's cells: the mean over the classified cells in each.
 
-    def at(values: NDArray[Any], outside: Any) -> NDArray[Any]:
-        return np.where(inside, values[rows, cols], outside)
-
+    A truth cell is in a region where half of the map's cells in it are.
+    """
+    in_region = (regions_of(map_, config).labels > 0).astype(np.float32)
+    in_region[np.isnan(map_.values)] = np.nan
+    covered = on_truth_cells(map_, in_region, truth.shape)
     return SlideComparison(
         slide_id,
         truth,
-        at(map_.values, np.float32(np.nan)),
-        None if map_.raw is None else at(map_.raw, np.float32(np.nan)),
-        None if map_.uncertainty is None else at(map_.uncertainty, np.float32(np.nan)),
-        at(in_region, False),
+        on_truth_cells(map_, map_.values, truth.shape),
+        None if map_.raw is None else on_truth_cells(map_, map_.raw, truth.shape),
+        None if map_.uncertainty is None else on_truth_cells(map_, map_.uncertainty, truth.shape),
+        np.nan_to_num(covered) >= 0.5,
         map_.threshold,
     )
+
+
+def on_truth_cells(map_: ProbabilityMap, values: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Return the mean of a layer over the map's cells whose centers lie in each truth cell.
+
+    Returns
+    -------
+    ndarray of float32, shape of the truth
+        NaN where there is none with a value.
+    """
+    step = [TRUTH_CELL_UM / mpp for mpp in (map_.mpp.y, map_.mpp.x)]
+    row, col = (
+        np.floor((map_.origin_l0[1 - axis] + (np.arange(n) + 0.5) * map_.step_l0[1 - axis])
+                 / step[axis]).astype(np.intp)
+        for axis, n in enumerate(map_.values.shape)
+    )  # fmt: skip
+    inside = ((row >= 0) & (row < shape[0]))[:, None] & ((col >= 0) & (col < shape[1]))
+    known = inside & ~np.isnan(values)
+    place = (row[:, None] * shape[1] + col)[known]
+    n_places = shape[0] * shape[1]
+    total = np.bincount(place, values[known].astype(np.float64), minlength=n_places)
+    count = np.bincount(place, minlength=n_places)
+    mean = np.full(n_places, np.nan, np.float32)
+    np.divide(total, count, out=mean, where=count > 0, casting="same_kind")
+    return mean.reshape(shape[:2])
 
 
 def pooled_predictions(comparisons: list[SlideComparison]) -> Predictions:
@@ -198,20 +223,6 @@ def dice(one: BoolMask, other: BoolMask) -> float:
     """Return twice the common area over the sum of the areas; NaN where both are empty."""
     total = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / total if total else float("nan")
-
-
-def _cells_at_centers(
-    map_: ProbabilityMap, shape: tuple[int, ...]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], BoolMask]:
-    """Return the map's row and column at each truth cell's center, and which are on the map."""
-    row, col = np.indices(shape[:2])
-    x_l0 = (col + 0.5) * TRUTH_CELL_UM / map_.mpp.x
-    y_l0 = (row + 0.5) * TRUTH_CELL_UM / map_.mpp.y
-    cols = np.floor((x_l0 - map_.origin_l0[0]) / map_.step_l0[0]).astype(np.intp)
-    rows = np.floor((y_l0 - map_.origin_l0[1]) / map_.step_l0[1]).astype(np.intp)
-    n_rows, n_cols = map_.values.shape
-    inside = (rows >= 0) & (rows < n_rows) & (cols >= 0) & (cols < n_cols)
-    return np.clip(rows, 0, n_rows - 1), np.clip(cols, 0, n_cols - 1), inside
 
 
 def _pooled(comparisons: list[SlideComparison], *, regions: bool) -> float:
