@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import wsi_pipeline
 from tests.phantoms import Phantom
 from wsi_pipeline.classifier import DEFAULT_MODEL
+from wsi_pipeline.cli.examples import EXAMPLES
 from wsi_pipeline.cli.main import COMMANDS, EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, main
 
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
@@ -22,7 +24,32 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert "usage: wsi-pipeline" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "usage: wsi-pipeline" in said
+    assert ">>>" not in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples_first_and_their_options_exist(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    shown, options = said.split("options:", 1)
+    for line in EXAMPLES[command]:
+        assert line in shown
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", line):
+            assert re.search(rf"(?<!\w){option}\b", options), f"{command} has no {option}"
+
+
+def test_help_of_all_shows_examples_before_the_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == EXIT_USAGE
+    said = capsys.readouterr().out
+    assert said.index("wsi-pipeline run case.svs -o out") < said.index("options:")
+    assert ">>>" not in said
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:

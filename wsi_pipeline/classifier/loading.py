@@ -45,7 +45,8 @@ def load_classifier(
         if device == "gpu":
             raise ModelError(
                 "no GPU was found for device 'gpu'",
-                "Install the 'cuda' extra and a driver, or use device 'auto' or 'cpu'",
+                "Install a driver and, in an environment of its own, `pip install '.[cuda]'` (the "
+                "set-up brings TensorFlow without GPU code); or use device 'auto' or 'cpu'",
             )
         logger.warning(
             "a GPU is in this machine but the Keras backend does not see it: using the CPU"

@@ -125,7 +125,8 @@ def _frameworks() -> Iterator[Finding]:
         yield Finding(
             False,
             "an NVIDIA GPU is in this machine but Keras does not see it",
-            "pip install 'wsi-pipeline[cuda]'",
+            "The set-up brings TensorFlow without GPU code: make an environment of its own and run "
+            "`pip install '.[cuda]'` in it",
         )
     else:
         yield Finding(True, "no GPU: the CPU is used")

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any, Final, NoReturn
 
 import wsi_pipeline
+from wsi_pipeline.cli.examples import description
 from wsi_pipeline.cli.printing import printable, tamed_output
 from wsi_pipeline.cli.terminal import set_up_logging, standard_error_of_our_own
 from wsi_pipeline.errors import ConfigError, ModelError, WsiPipelineError
@@ -152,7 +153,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     asked = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
-            name, help=summary, description=summary.capitalize(), allow_abbrev=False
+            name,
+            help=summary,
+            description=description(name, summary),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         subparser.as_json = parser.as_json
         if name == asked:
