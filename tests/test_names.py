@@ -108,3 +108,11 @@ def test_what_is_not_there_stays_as_it_was_named(tmp_path: Path, text: str) -> N
 def test_paths_of_windows_are_known() -> None:
     assert all(map(is_windows_path, ["C:\\slides\\a.svs", "d:/a.svs", r"\\server\share\a.svs"]))
     assert not any(map(is_windows_path, ["a\\b.svs", "a:b.svs", "/c/a.svs"]))
+
+
+def test_a_path_from_the_home_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.tif").touch()
+    assert find_named(Path("elsewhere"), "~/a.tif") == tmp_path / "a.tif"

@@ -106,7 +106,7 @@ def find_named(folder: Path, text: str) -> Path:
     Path
         A file that is there, where one is meant; else the path as it stands.
     """
-    readings = [text, as_stored(text)]
+    readings = [os.path.expanduser(text), text, as_stored(text)]  # noqa: PTH111 - text, not yet a path
     if not is_windows_path(text):
         readings += [one.replace("\\", "/") for one in readings]
     for one in dict.fromkeys(readings):
