@@ -3,9 +3,9 @@ import { test } from "node:test";
 import { regionsOf } from "../../../wsi_pipeline/web/static/regions.js";
 import { Review } from "../../../wsi_pipeline/web/static/review.js";
 
-const FOUND = { id: "f", kind: "detected", threshold: 0.4 };
 const RING = [[0, 0], [1000, 0], [1000, 1000], [0, 1000]];
 const geometry = { type: "Polygon", coordinates: [[...RING, RING[0]]] };
+const FOUND = { id: "f", kind: "detected", threshold: 0.4, geometry, area: 2, mean: 0.7, max: 0.9 };
 const feature = (id, name) => ({ id, geometry, properties: { name, measurements: { "Area mm^2": 1 } } });
 const item = (more) => ({ decision: "accepted", label: "IDC", comment: "", geometry, measurements: { "Area mm^2": 1 }, ...more });
 
@@ -97,4 +97,17 @@ test("drawn outlines are numbered, the removed one is not shown, the new shape i
   review.reshape("b", RING.slice(0, 3));
   const shown = regionsOf([], review, 0.5, [1, 1]);
   assert.deepEqual(shown.map(({ number, area }) => [number, area]), [["A3", 4], ["A2", 0.5]]);
+});
+
+test("a decision that is not saved yet stays in the list at another threshold", () => {
+  const review = reviewed();
+  review.change(FOUND, { decision: "rejected" });
+  const [shown, ...more] = regionsOf([], review, 0.8, [1, 1]);
+  assert.deepEqual(more, []);
+  assert.deepEqual([shown.id, shown.name, shown.area, shown.isElsewhere], ["f", "IDC at p ≥ 0.400", 2, true]);
+  review.change({ ...shown }, { comment: "still" });
+  assert.equal(review.pending.get("f").threshold, 0.4, "that of the decision");
+  review.undo();
+  review.undo();
+  assert.deepEqual(regionsOf([], review, 0.8, [1, 1]), []);
 });

@@ -161,22 +161,19 @@ export function errorBox(error) {
   );
 }
 
-/** @type {Record<string, { words: string, sign: string }>} */
-const THEMES = {
-  system: { words: "Theme: as the system", sign: "◐" },
-  dark: { words: "Theme: dark", sign: "☾" },
-  light: { words: "Theme: light", sign: "☀" },
-};
+/** @type {Record<string, string>} */
+const THEMES = { system: "Theme: as the system", dark: "Theme: dark", light: "Theme: light" };
 
 /** Wire the theme button; it goes round system, dark, light. */
 export function wireTheme() {
   const turn = button("theme");
   const root = document.documentElement;
   const show = () => {
-    const { words, sign } = THEMES[root.dataset.theme ?? "system"] ?? THEMES.system;
+    const now = root.dataset.theme ?? "system";
+    const words = THEMES[now] ?? THEMES.system;
     turn.title = words;
     turn.setAttribute("aria-label", words);
-    turn.textContent = sign;
+    turn.dataset.shows = now; /* a sign of the style sheet */
   };
   turn.addEventListener("click", () => {
     const order = Object.keys(THEMES);

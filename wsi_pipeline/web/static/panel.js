@@ -8,8 +8,6 @@ import { isEditable } from "./regions.js";
 /** @typedef {import("../types").Decision} Decision */
 /** @typedef {import("../types").Words} Words */
 
-/** @type {Record<Decision, string>} */
-const MARKS = { undecided: "", accepted: "✓", rejected: "✕" };
 const CLASSES = ["IDC", "DCIS", "ILC", "Benign", "Normal", "Inflammation", "Artifact"];
 const MOST_HISTORY = 50;
 
@@ -168,7 +166,7 @@ export class RegionPanel {
           "aria-current": region.id === this.state.now.selectedId ? "true" : null,
           onclick: () => this.select(region),
         },
-        el("span", { class: `mark ${decision}` }, MARKS[decision], marks ? el("span", { class: "visually-hidden" }, marks) : null),
+        el("span", { class: `mark ${decision}` }, marks ? el("span", { class: "visually-hidden" }, marks) : null),
         el(
           "span",
           { class: decision === "rejected" ? "rejected-name" : "" },

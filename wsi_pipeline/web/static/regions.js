@@ -59,18 +59,29 @@ export function regionsOf(found, review, threshold, mpp) {
   });
   const elsewhere = Object.entries(items)
     .filter(([id, { kind }]) => kind === "detected" && !known.has(id))
-    .map(([id, { geometry, measurements, threshold: at }]) =>
-      region(id, geometry, measurements, {
-        kind: "detected",
-        name: typeof at === "number" ? `IDC at p ≥ ${at.toFixed(3)}` : "IDC at another threshold",
-        threshold: at ?? null,
-        isElsewhere: true,
-        decidedAt: at ?? null,
-      }),
-    );
-  return [...detected, ...elsewhere, ...drawnOf(review, mpp)]
+    .map(([id, { geometry, measurements, threshold: at }]) => fromElsewhere(id, geometry, at, measurements));
+  const unsaved = [...review.pending.keys()].flatMap((id) => {
+    const item = known.has(id) || items[id] ? undefined : review.decided.get(id);
+    return item ? [{ ...fromElsewhere(id, item.geometry, item.threshold), area: item.area, mean: item.mean, max: item.max }] : [];
+  });
+  return [...detected, ...elsewhere, ...unsaved, ...drawnOf(review, mpp)]
     .filter(({ id }) => !review.isRemoved(id))
     .sort((a, b) => (b.area ?? 0) - (a.area ?? 0));
+}
+
+/** A region that was decided on at another threshold.
+ * @param {string} id
+ * @param {Geometry} geometry
+ * @param {number | null | undefined} at
+ * @param {Measurements} measurements */
+function fromElsewhere(id, geometry, at, measurements = { "Area mm^2": null }) {
+  return region(id, geometry, measurements, {
+    kind: "detected",
+    name: typeof at === "number" ? `IDC at p ≥ ${at.toFixed(3)}` : "IDC at another threshold",
+    threshold: at ?? null,
+    isElsewhere: true,
+    decidedAt: at ?? null,
+  });
 }
 
 /** Saved outlines drawn by hand, then those not saved yet; numbered in this order.
@@ -189,6 +200,8 @@ function drawNumbers(context, regions, wordsOf, ratio) {
   for (const { id, number, geometry } of regions) {
     const words = `${number}${MARKS[wordsOf(id).decision]}`;
     const at = new DOMPoint(...numberPlace(geometry)).matrixTransform(context.getTransform());
+    const { width, height } = context.canvas;
+    if (at.x < 0 || at.y < 0 || at.x > width || at.y > height) continue; /* its corner is out of sight */
     drawWords(context, words, at.x / ratio + 4, at.y / ratio - 4, ratio);
   }
 }

@@ -6,7 +6,7 @@ import { askJson, slideApi } from "./common.js";
 /** @typedef {import("../types").Change} Change */
 /** @typedef {import("../types").Words} Words */
 /** @typedef {import("../types").SavedReview} SavedReview */
-/** @typedef {Pick<import("../types").Region, "id" | "kind" | "threshold">} Item */
+/** @typedef {Pick<import("../types").Region, "id" | "kind" | "threshold" | "geometry" | "area" | "mean" | "max">} Item */
 
 /** @type {Words} */
 const FRESH = { decision: "undecided", label: "IDC", comment: "" };
@@ -18,6 +18,9 @@ export class Review {
   pending = new Map();
   /** @type {SavedReview} */
   saved = { revision: 0, items: {}, history: [] };
+  /** Regions that were decided on and are not saved yet: at another threshold they are not found.
+   * @type {Map<string, Item>} */
+  decided = new Map();
   /** @type {{ before: ReadonlyMap<string, Change>, what: string }[]} */
   #done = [];
   /** @type {ReadonlyMap<string, Change>[]} */
@@ -54,7 +57,10 @@ export class Review {
     /** @type {Change} */
     const change = { id: item.id, decision, label, comment, ...words };
     if (outline) change.outline = outline;
-    if (item.kind === "detected" && !this.saved.items[item.id]) change.threshold = item.threshold;
+    if (item.kind === "detected" && !this.saved.items[item.id]) {
+      if (!this.pending.has(item.id)) this.decided.set(item.id, item);
+      change.threshold = this.decided.get(item.id)?.threshold ?? item.threshold;
+    }
     this.#put(change, "comment" in words ? `comment on ${item.id}` : "");
   }
 
