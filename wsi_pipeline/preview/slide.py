@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import wsi_pipeline
+from wsi_pipeline import names
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import WsiPipelineError
@@ -127,7 +128,7 @@ def bare_page(reader: SlideReader, card: ModelCard, error: WsiPipelineError) -> 
         error = unreadable
     um_px = bounds.width * mpp.x / thumbnail.shape[1] if mpp else None
     return PreviewPage(
-        title=reader.info.path.name,
+        title=names.shown(reader.info.path.name),
         subtitle=words.subtitle(reader.info, card),
         problems=(str(error),),
         cautions=tuple(reader.info.warnings),
@@ -156,7 +157,7 @@ def full_page(
     look = fits["macenko"][1] if fits else None
     shown = choose_shown(samples, plan.glass_rgb, look.vectors if look else None)
     return PreviewPage(
-        title=plan.info.path.name,
+        title=names.shown(plan.info.path.name),
         subtitle=words.subtitle(plan.info, card),
         problems=words.problems(plan),
         cautions=words.cautions(plan, samples, health),
