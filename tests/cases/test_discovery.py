@@ -229,6 +229,18 @@ def test_mirax_parts_belong_to_their_slide(case: Case) -> None:
 
 
 @pytest.mark.row("22+")
+def test_a_slide_that_failed_is_tried_again_when_its_missing_part_arrives(case: Case) -> None:
+    """A .mrxs whose folder is still being copied: no third run, until the folder is there."""
+    case.write("archive/S1.mrxs", b"\xff\xd8x")
+    assert "folder S1 with the slide's data is missing" in case.run("archive")
+    assert "failed before" in case.run("archive")
+    case.write("archive/S1/Slidedat.ini", "[GENERAL]\n")
+    said = case.run("archive")
+    assert "failed before" not in said
+    assert "S1: FAILED in open" in said
+
+
+@pytest.mark.row("22+")
 def test_pictures_texts_and_odd_files(case: Case) -> None:
     """Pictures, texts, an empty file, a pipe and a file without a known content beside a slide."""
     case.slide("archive/a.tif")

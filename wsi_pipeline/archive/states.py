@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import wsi_pipeline
+from wsi_pipeline.archive.discovery import MULTI_FILE_SUFFIXES
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.crash_dumps import is_stall, read_crash_dump
 from wsi_pipeline.execution.executor import LossCause, Lost
@@ -85,18 +86,29 @@ def is_finished(job: SlideJob, run: ResolvedRun) -> bool:
 def failure_fingerprint(job: SlideJob, run: ResolvedRun) -> FailureFingerprint | None:
     """Return what a failure depends on, None where the file is out of reach.
 
-    A slide that failed because its drive was away is therefore done by the next run.
+    A slide that failed because its drive was away is therefore done by the next run, and so is one
+    of several files when a missing one arrives.
     """
     try:
         stat = job.source.path.stat()
         return FailureFingerprint(
             bytes=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
+            mtime_ns=max(stat.st_mtime_ns, _newest_beside_ns(job.source.path)),
             map_sha256=run.map_sha256(job),
             version=wsi_pipeline.__version__,
         )
     except OSError:
         return None
+
+
+def _newest_beside_ns(path: Path) -> int:
+    """Return when something last changed among the files that a slide of several consists of."""
+    if path.suffix.lower() not in MULTI_FILE_SUFFIXES:
+        return 0
+    data = path.with_suffix("")  # of a MIRAX slide
+    inside = (data, *data.iterdir()) if data.is_dir() else ()
+    # a folder's own time tells of files that came or went
+    return max(part.stat().st_mtime_ns for part in (path.parent, *inside))
 
 
 def put_in_queue(job: SlideJob, run: ResolvedRun) -> None:

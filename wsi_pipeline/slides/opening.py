@@ -16,6 +16,10 @@ IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 """Of single pictures, as `classify` and `train` take them."""
 IMAGE_FORMATS: Final = ("PNG", "JPEG", "TIFF")
 """The same for Pillow, which else tries all of its formats; one of them starts Ghostscript."""
+FIRST_PAGE_IS_THE_SLIDE: Final = frozenset(
+    {None, "generic-tiff", "aperio", "hamamatsu", "philips", "trestle"}
+)
+"""Formats of OpenSlide; Leica and Ventana begin with a macro picture or a label, maybe gray."""
 SLIDE_SUFFIXES: Final = frozenset(
     {".bif", ".czi", ".dcm", ".mrxs", ".ndpi", ".scn"}
     | {".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
@@ -69,20 +73,21 @@ def open_slide(
     check_tiff(path)
     check_companions(path)
     # the foreign libraries are loaded with the first slide, not with the package
-    from wsi_pipeline.slides.openslide_reader import OpenSlideReader, is_openslide_file
+    from wsi_pipeline.slides.openslide_reader import OpenSlideReader, detected_vendor
     from wsi_pipeline.slides.picture import open_picture
     from wsi_pipeline.slides.tiff_contents import read_contents, require_color
     from wsi_pipeline.slides.tiff_series import open_series
     from wsi_pipeline.slides.unopened import refuse_what_is_known
 
-    contents = read_contents(path)
+    vendor = detected_vendor(path)
+    contents = read_contents(path) if vendor in FIRST_PAGE_IS_THE_SLIDE else None
     if contents is not None:
         require_color(path, contents)
         if contents.chosen.page != 0:
             series = open_series(path, contents, mpp=option, mpp_override=mpp_override)
             if series is not None:
                 return series
-    if is_openslide_file(path) and not (contents and contents.chosen.page):
+    if vendor and not (contents and contents.chosen.page):
         return OpenSlideReader(
             path, mpp=option, mpp_override=mpp_override, apply_icc=apply_icc, contents=contents
         )

@@ -33,9 +33,10 @@ levels that need the lattice, smaller ones decode tiles twice."""
 _DAMAGED_ADVICE: Final = "The file is damaged there: copy it again, or scan again"
 
 
-def is_openslide_file(path: Path) -> bool:
-    """Tell whether OpenSlide takes the file for one of its formats."""
-    return openslide.OpenSlide.detect_format(str(path)) is not None
+def detected_vendor(path: Path) -> str | None:
+    """Return which of its formats OpenSlide takes the file for, None for none."""
+    vendor: str | None = openslide.OpenSlide.detect_format(str(path))
+    return vendor
 
 
 class OpenSlideReader:
