@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -181,3 +181,37 @@ def _listed(folder: Path) -> Sequence[str]:
 @lru_cache(maxsize=64)
 def _names_in(folder: str, _mtime_ns: int) -> tuple[str, ...]:
     return tuple(os.listdir(folder))  # noqa: PTH208 - names alone, of perhaps 10,000 slides
+
+
+def distinct_id(stem: str, path: Path, taken: Mapping[str, str]) -> str:
+    """Return an id for a slide that nobody has, readable, as a folder's name.
+
+    Parameters
+    ----------
+    stem : str
+        What it would be called.
+    path : Path
+        Of the slide's file: folders above it tell it from a slide of the same name.
+    taken : mapping of str to str
+        The ids that are given, as `matching` has them, and the path that each stands for.
+
+    Returns
+    -------
+    str
+        The stem; else the stem with the nearest folder before it whose name differs from that of
+        the slide which has the stem; else with a number.
+    """
+    if matching(stem) not in taken:
+        return stem
+    others = Path(taken[matching(stem)]).parents
+    for level, folder in enumerate(path.parents):
+        if not folder.name:
+            break
+        differs = level >= len(others) or matching(others[level].name) != matching(folder.name)
+        name = folder_name(f"{folder.name}_{stem}")
+        if differs and matching(name) not in taken:
+            return name
+    number = 2
+    while matching(folder_name(f"{stem}_{number}")) in taken:
+        number += 1
+    return folder_name(f"{stem}_{number}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from wsi_pipeline.archive.file_kinds import (
 )
 from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
 from wsi_pipeline.files import write_atomic
+from wsi_pipeline.slides.identity import index_parts
 from wsi_pipeline.tables import csv_bytes
 
 READERS: Final = 8
@@ -39,8 +40,6 @@ SKIPPED_FOLDERS: Final = frozenset(
 MULTI_FILE_SUFFIXES: Final = frozenset({".mrxs", ".vms", ".vmu", ".dcm"})
 """Of slides whose other files lie beside the one that is named."""
 MIRAX_INDEX: Final = "Slidedat.ini"
-VMS_BYTES: Final = 65_536
-"""As much of a .vms or .vmu is read for the names of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +215,7 @@ class _Search:
             if entry.is_symlink():
                 self.links[path] = Path(os.path.realpath(path))
             if path.suffix.lower() in (".vms", ".vmu"):
-                self.parts |= dict.fromkeys(_vms_parts(path), path)
+                self.parts |= dict.fromkeys(index_parts(path), path)
             by_name = judge_by_name(path)
             if by_name is None:
                 self.to_judge.append(path)
@@ -232,19 +231,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _vms_parts(path: Path) -> Iterator[Path]:
-    """Yield the files that a Hamamatsu .vms or .vmu names beside itself."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(VMS_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return
-    for line in text.splitlines():
-        name = line.partition("=")[2].strip()
-        if name and "/" not in name and "\\" not in name:
-            yield path.parent / name
 
 
 def _without_parts(files: list[FoundFile], parts: dict[Path, Path]) -> list[FoundFile]:

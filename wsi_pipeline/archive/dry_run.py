@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from wsi_pipeline.archive.jobs import bound_jobs
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.pipeline.plan import plan_slide
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.results.registry import SlideRegistry
 
 
 def describe(
@@ -15,6 +17,7 @@ def describe(
 ) -> Iterator[str]:
     """Yield a line a slide: what would be read and classified, or why it would fail."""
     card = run.card
+    jobs = bound_jobs(jobs, SlideRegistry.read(run.out))
     yield f"model {card.name}: patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px"
     total = 0
     for job in jobs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,27 +27,44 @@ def each_once(entries: Iterable[SlideEntry]) -> list[SlideEntry]:
 
 
 def with_own_ids(entries: Sequence[SlideEntry]) -> list[SlideEntry]:
-    """Make ids unique: equal stems get the names of their folders before them, then numbers.
+    """Make ids unique: equal stems get the names of folders before them, then numbers.
+
+    Of the folders above, the nearest that tells all of them apart: of ``S1/HE/a.tif`` and
+    ``S2/HE/a.tif`` the second.
 
     Ids are compared without case and normal form, since they become folders on any file system.
     """
     # A row that cannot be used takes no id from a slide that can.
     in_turn = sorted(range(len(entries)), key=lambda i: bool(entries[i].problem))
-    counts = Counter(matching(entry.slide_id) for entry in entries if not entry.problem)
+    by_stem: dict[str, list[Path]] = {}
+    for entry in entries:
+        if not entry.problem:
+            by_stem.setdefault(matching(entry.slide_id), []).append(entry.path)
+    levels = {stem: telling_level(paths) for stem, paths in by_stem.items() if len(paths) > 1}
     taken: set[str] = set()
     unique: dict[int, SlideEntry] = {}
     for i in in_turn:
         entry = entries[i]
-        name = _free_id(entry, taken, is_shared=counts[matching(entry.slide_id)] > 1)
+        name = _free_id(entry, taken, levels.get(matching(entry.slide_id)))
         taken.add(matching(name))
         unique[i] = replace(entry, slide_id=name)
     return [unique[i] for i in range(len(entries))]
 
 
-def _free_id(entry: SlideEntry, taken: set[str], *, is_shared: bool) -> str:
+def telling_level(paths: Sequence[Path]) -> int:
+    """Return how many folders up the names differ of all of them; 0, the nearest, if none does."""
+    for level in range(min(len(path.parents) for path in paths)):
+        names = {matching(path.parents[level].name) for path in paths}
+        if len(names) == len(paths):
+            return level
+    return 0
+
+
+def _free_id(entry: SlideEntry, taken: set[str], shared_level: int | None) -> str:
     slide_id = entry.slide_id
-    if is_shared or matching(slide_id) in taken:
-        slide_id = folder_name(f"{entry.path.parent.name}_{slide_id}")
+    if shared_level is not None or matching(slide_id) in taken:
+        folder = entry.path.parents[shared_level or 0]
+        slide_id = folder_name(f"{folder.name}_{slide_id}")
     number, name = 2, slide_id
     while matching(name) in taken:
         name, number = folder_name(f"{slide_id}_{number}"), number + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from wsi_pipeline.archive.masks import masks_of
@@ -11,6 +12,7 @@ from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.config import Config
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
+from wsi_pipeline.results.registry import SlideRegistry, WantedSlide
 from wsi_pipeline.results.summary import READING_THREADS
 
 
@@ -42,6 +44,15 @@ def make_jobs(
             unmasked if masks and entry.slide_id not in masks else (),
         )
         for entry in entries
+    ]
+
+
+def bound_jobs(jobs: Sequence[SlideJob], registry: SlideRegistry) -> list[SlideJob]:
+    """Return the jobs under the ids that their slides' content has in the output folder."""
+    bound = registry.bind([WantedSlide(job.slide_id, job.source.path) for job in jobs])
+    return [
+        replace(job, slide_id=slide_id, fingerprint=found)
+        for job, (slide_id, found) in zip(jobs, bound, strict=True)
     ]
 
 

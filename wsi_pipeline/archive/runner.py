@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from wsi_pipeline.archive.jobs import sort_out
+from wsi_pipeline.archive.jobs import bound_jobs, sort_out
 from wsi_pipeline.archive.meters import GpuMeter
 from wsi_pipeline.archive.progress import RunOutcome, RunProgress, Watcher
 from wsi_pipeline.archive.record import RunRecord
@@ -26,6 +26,7 @@ from wsi_pipeline.files import storing
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.layout import SLIDES_NAME
 from wsi_pipeline.results.parquet import check_parquet
+from wsi_pipeline.results.registry import SlideRegistry
 from wsi_pipeline.results.status import read_status
 from wsi_pipeline.results.summary import READING_THREADS, Summary
 
@@ -59,10 +60,13 @@ def run_slides(
         raise StorageError(f"{out} cannot be written: it is a file", "Choose another output folder")
     if config.parquet:
         check_parquet()
+    registry = SlideRegistry.read(out)
+    jobs = bound_jobs(jobs, registry)
     to_do, before = sort_out(jobs, run, overwrite=overwrite, retry_failed=retry_failed)
     with open_backend(config, len(to_do)) as backend:  # nothing is written before this
         with storing(out):
             (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
+        registry.save()
         record = RunRecord.start(run, [job.source.path for job in jobs])
         run = replace(run, run_id=record.run_id)
         run = run.placed(backend.threads, on_gpu_workers=backend.on_gpu_workers)

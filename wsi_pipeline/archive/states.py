@@ -77,7 +77,7 @@ def is_finished(job: SlideJob, run: ResolvedRun) -> bool:
     status = read_status(run.folder(job))
     if not isinstance(status, Done | Empty) or not (run.folder(job) / MAP_NAME).is_dir():
         return False
-    if status.map_sha256 != _map_sha256(job, run) or not _is_same_file(job, status):
+    if status.map_sha256 != _map_sha256(job, run) or not _is_same_slide(job, status):
         return False
     pictures = isinstance(status, Empty) or status.thumbnail is not None
     return run.config.outputs == "map" or pictures
@@ -187,8 +187,11 @@ def _map_sha256(job: SlideJob, run: ResolvedRun) -> str | None:
         return None
 
 
-def _is_same_file(job: SlideJob, status: Done | Empty) -> bool:
-    """Return whether the slide is still the file that was done, by its content where in doubt."""
+def _is_same_slide(job: SlideJob, status: Done | Empty) -> bool:
+    """Return whether the slide is still the content that was done."""
+    if job.fingerprint and status.fingerprint:
+        return job.fingerprint == status.fingerprint
+    # done by a version that took no fingerprints, or out of reach
     try:
         stat = job.source.path.stat()
     except OSError:

@@ -69,7 +69,9 @@ def compare_maps(new: ProbabilityMap, old: ProbabilityMap) -> MapDifference:
 
 
 def _check_same_slide(new: ProbabilityMap, old: ProbabilityMap) -> None:
-    hashes = [m.attributes.get("slide", {}).get("quickhash") for m in (new, old)]
+    hashes = [m.attributes.get("fingerprint") for m in (new, old)]
+    if not all(hashes):  # of a version that took none
+        hashes = [m.attributes.get("slide", {}).get("quickhash") for m in (new, old)]
     if None not in hashes and hashes[0] != hashes[1]:
         names = [m.attributes["slide"].get("name", "?") for m in (new, old)]
         raise ConfigError(

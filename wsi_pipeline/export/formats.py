@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.errors import ConfigError, StorageError
 from wsi_pipeline.export.csv import write_csv
 from wsi_pipeline.export.dicom import write_parametric_map, write_segmentation
 from wsi_pipeline.export.geojson import write_geojson, write_tiles_geojson
@@ -28,8 +28,24 @@ class ExportSource:
     regions: Regions
     cell_rgb: NDArray[np.uint8]
     """Color of each cell for renderings, shape (rows, cols, 3)."""
-    slide_path: Path
-    """The slide itself, needed by the DICOM formats alone."""
+    slide_path: Path | None
+    """The slide itself, needed by the DICOM formats alone; None where its content is nowhere."""
+
+    def require_slide(self) -> Path:
+        """Return the slide's file.
+
+        Raises
+        ------
+        StorageError
+            Where no file with the content that was run is to be found.
+        """
+        if self.slide_path is None:
+            name = self.map_.attributes.get("slide", {}).get("name", "the slide")
+            raise StorageError(
+                f"{name}: no file with the content that was run is where the run found it",
+                "Give the folder in which the slide is now with --slides",
+            )
+        return self.slide_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +68,10 @@ FORMATS: Final[dict[str, Format]] = {
     "ome-zarr-0.5": Format("probability.ome.zarr", lambda s, p: write_map(s.map_, p, ngff="0.5")),
     "aperio-xml": Format("regions.xml", lambda s, p: write_aperio_xml(s.map_, s.regions, p)),
     "dicom-seg": Format(
-        "segmentation.dcm", lambda s, p: write_segmentation(s.map_, s.slide_path, p)
+        "segmentation.dcm", lambda s, p: write_segmentation(s.map_, s.require_slide(), p)
     ),
     "dicom-pm": Format(
-        "parametric_map.dcm", lambda s, p: write_parametric_map(s.map_, s.slide_path, p)
+        "parametric_map.dcm", lambda s, p: write_parametric_map(s.map_, s.require_slide(), p)
     ),
 }
 """Every format that `export --to` takes."""

@@ -66,6 +66,7 @@ def feature_collection(map_: ProbabilityMap, regions: Regions) -> dict[str, Any]
         "features": [_feature(region, slide, offset_l0) for region in regions],
         "wsi_pipeline": {
             "slide": slide,
+            "fingerprint": map_.attributes.get("fingerprint"),
             "frame": _FRAME,
             "offset_l0": list(offset_l0),
             "threshold": regions.threshold,
@@ -101,7 +102,13 @@ def tile_collection(map_: ProbabilityMap) -> dict[str, Any]:
         }
         for square, probability in zip(squares, map_.values[rows, cols].tolist(), strict=True)
     ]
-    about = {"slide": slide, "frame": _FRAME, "offset_l0": list(offset_l0)}
+    fingerprint = map_.attributes.get("fingerprint")
+    about = {
+        "slide": slide,
+        "fingerprint": fingerprint,
+        "frame": _FRAME,
+        "offset_l0": list(offset_l0),
+    }
     return {"type": "FeatureCollection", "features": features, "wsi_pipeline": about}
 
 

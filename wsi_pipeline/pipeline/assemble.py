@@ -55,6 +55,7 @@ def assemble_map(
     plan: SlidePlan,
     layers: dict[str, NDArray[Any]],
     normalizer: StainNormalizer | None,
+    fingerprint: str,
 ) -> ProbabilityMap:
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
@@ -74,6 +75,7 @@ def assemble_map(
             "bytes": info.n_bytes,
             "quickhash": info.quickhash,
         },
+        "fingerprint": fingerprint,
         "mpp_source": info.mpp_source,
         "unread": list(info.unread),
         "patch_px": grid.patch_px,

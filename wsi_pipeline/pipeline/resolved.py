@@ -25,6 +25,8 @@ class SlideJob:
     """A user's tissue mask: outlines or a picture."""
     notes: tuple[str, ...] = ()
     """What has to be said of the slide before it is opened."""
+    fingerprint: str = ""
+    """Of the content that the id stands for; empty where the file is out of reach."""
 
 
 @dataclass(frozen=True, slots=True)

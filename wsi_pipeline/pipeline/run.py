@@ -25,11 +25,19 @@ from wsi_pipeline.pipeline.passes import BlockStores, Progress, classify
 from wsi_pipeline.pipeline.plan import plan_slide
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob, resolve_run
 from wsi_pipeline.pipeline.stain import normalizer_of
-from wsi_pipeline.pipeline.write import check_unchanged, load_libraries, slide_facts, write_outputs
+from wsi_pipeline.pipeline.write import (
+    check_unchanged,
+    content_of,
+    load_libraries,
+    slide_facts,
+    write_outputs,
+)
 from wsi_pipeline.results.layout import MAP_NAME, WORKING_NAME
+from wsi_pipeline.results.registry import SlideRegistry, WantedSlide
 from wsi_pipeline.results.slide_files import SlideResult
 from wsi_pipeline.results.status import Done, Empty, Running, write_status
 from wsi_pipeline.slides import SlideSource, require_mpp
+from wsi_pipeline.slides.identity import stamp_of
 
 NO_TISSUE_ADVICE: Final = (
     "No tissue was found. If there is some, see why with `wsi-pipeline preview`, or give a mask "
@@ -79,7 +87,13 @@ def run_slide(
     threads = config.execution.workers or available_cores()
     run = resolve_run(config, Path(out)).placed(threads, on_gpu_workers=False)
     source = SlideSource(path.absolute(), config.slide.mpp, None, config.slide.apply_icc)
-    job = SlideJob(folder_name(path.stem), source)
+    registry = SlideRegistry.read(run.out)
+    wanted = WantedSlide(folder_name(path.stem), source.path)
+    ((slide_id, found),) = registry.bind([wanted])
+    job = SlideJob(slide_id, source, fingerprint=found)
+    with storing(run.out):
+        run.out.mkdir(parents=True, exist_ok=True)
+    registry.save()
     try:
         with slide_lock(run.folder(job)):
             return do_slide(run, job, ThreadBlockExecutor(threads), progress=progress)
@@ -111,7 +125,8 @@ def do_slide(
         loading = background.submit(run.model.load)
         background.submit(load_libraries, config)
         with clock("open"):
-            stamp = job.source.stamp
+            stamp = stamp_of(job.source.path)
+            content = content_of(job)
             require_mpp(job.source.open_shared().info)
         with clock("tissue"):
             plan = plan_slide(job.source, config, run.card, job.mask_path)
@@ -127,11 +142,12 @@ def do_slide(
         )
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):
-        map_ = assemble_map(run, plan, layers, normalizer)
-        check_unchanged(job, stamp)
+        map_ = assemble_map(run, plan, layers, normalizer, content)
+        check_unchanged(job.source.path, stamp)
         write_map(map_, folder / MAP_NAME)
     facts: dict[str, Any] = {
-        **slide_facts(plan, mtime_ns=stamp[1], notes=job.notes),
+        **slide_facts(plan, stamp.newest_mtime_ns if stamp else 0, notes=job.notes),
+        "fingerprint": content,
         "run_id": run.run_id,
         "attempt": attempt,
         "map_sha256": stores.map_sha256,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from wsi_pipeline.results.layout import THUMBNAIL_NAME
 from wsi_pipeline.results.slide_files import regions_of, shown_map, write_results, write_thumbnail
 from wsi_pipeline.results.status import ResultSettings, SlideFile, ThumbnailFacts, TissueFacts
 from wsi_pipeline.slides import Thumbnail, read_thumbnail
+from wsi_pipeline.slides.identity import Stamp, fingerprint, stamp_of
 from wsi_pipeline.tissue import QualityFlag
 
 
@@ -79,18 +81,39 @@ def write_outputs(
     return found
 
 
-def check_unchanged(job: SlideJob, stamp: tuple[int, int]) -> None:
-    """Refuse what was read from a file that was written to or replaced meanwhile.
+def content_of(job: SlideJob) -> str:
+    """Return the fingerprint of the slide's files, empty where they are out of reach.
 
     Raises
     ------
     ReadError
-        Where size or time of the file are not those of before.
+        Where they are not those that the slide's id stands for any more.
     """
-    now = job.source.stamp
-    if now not in (stamp, (0, 0)):  # a drive that went away has changed nothing
+    try:
+        found = fingerprint(job.source.path)
+    except (OSError, ValueError):  # what is wrong is said when it is opened
+        return job.fingerprint
+    if job.fingerprint not in ("", found):
         raise ReadError(
-            f"the file changed while it was read ({stamp[0]} bytes before, {now[0]} bytes now)",
+            "the file has changed since the run began",
+            "Let its copying or scanning finish: the next run does what it holds then",
+        )
+    return found
+
+
+def check_unchanged(path: Path, stamp: Stamp | None) -> None:
+    """Refuse what was read from files that were written to or replaced meanwhile.
+
+    Raises
+    ------
+    ReadError
+        Where number, size or time of the slide's files are not those of before.
+    """
+    now = stamp_of(path)
+    if stamp is not None and now not in (stamp, None):  # a drive that went away has changed nothing
+        raise ReadError(
+            f"the file changed while it was read ({stamp.n_bytes} bytes before, {now.n_bytes} "
+            "bytes now)",
             "Let its copying or scanning finish: the next run does it again",
         )
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_pipeline import NOTICE
 from wsi_pipeline.geometry import Box, RgbArray, Size
 from wsi_pipeline.maps.map import ProbabilityMap
 from wsi_pipeline.maps.regions import Regions, SlideTotals
@@ -87,8 +88,9 @@ def write_overlay(
     blend = blend or Blend()
     picture, image_box = draw_overlay(thumbnail, map_, regions, caption, blend)
     size = Size(thumbnail.shape[1], thumbnail.shape[0])
-    write_png(blending.heatmap(map_, size, blend), heatmap_path)
-    write_png(picture, overlay_path)
+    texts = {"fingerprint": str(map_.attributes.get("fingerprint", "")), "Notice": NOTICE}
+    write_png(blending.heatmap(map_, size, blend), heatmap_path, texts)
+    write_png(picture, overlay_path, texts)
     return image_box
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,8 @@ _UP: Final = 2
 """The filter of a row that is stored as its difference to the one above."""
 
 
-def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode uint8 pixels, shape (H, W, 3) or (H, W, 4).
+def png_bytes(pixels: NDArray[np.uint8], texts: Mapping[str, str] | None = None) -> bytes:
+    """Encode uint8 pixels, shape (H, W, 3) or (H, W, 4), with Latin texts by keyword.
 
     Notes
     -----
@@ -38,13 +39,19 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[n_channels], 0, 0, 0)
     chunks = (
         _chunk(b"IHDR", header),
+        *(
+            _chunk(b"tEXt", f"{key}\0{text}".encode("latin-1"))
+            for key, text in (texts or {}).items()
+        ),
         _chunk(b"IDAT", packed),
         _chunk(b"IEND", b""),
     )
     return b"".join((_SIGNATURE, *chunks))
 
 
-def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+def write_png(
+    pixels: NDArray[np.uint8], path: Path, texts: Mapping[str, str] | None = None
+) -> None:
     """Write pixels as a PNG file, whole or not at all.
 
     Raises
@@ -52,7 +59,7 @@ def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
     StorageError
         Where the file cannot be written.
     """
-    write_atomic(path, png_bytes(pixels))
+    write_atomic(path, png_bytes(pixels, texts))
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

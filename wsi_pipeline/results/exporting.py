@@ -17,6 +17,7 @@ from wsi_pipeline.export import FORMATS, ExportSource, export_to
 from wsi_pipeline.files import storing
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.layout import slide_folders
+from wsi_pipeline.results.locate import SlideLocator
 from wsi_pipeline.results.status import Empty, StainFacts
 from wsi_pipeline.tissue import QualityFlag
 
@@ -67,7 +68,7 @@ def export_slides(
     threshold : float, optional
         Probability from which a cell is IDC; default: the run's.
     slides_dir : Path, optional
-        Where the slide files lie now, if not where the run found them.
+        Where the slides are now, if not where the run found them: they are told by their content.
 
     Raises
     ------
@@ -77,9 +78,10 @@ def export_slides(
         Where the folder holds no finished slide.
     """
     _check(format_names, folder, threshold)
+    locator = SlideLocator(slides_dir)
     for source in finished_folders(out):
         target = source if folder is None else folder / source.name
-        yield from _export_slide(source, format_names, target, threshold, slides_dir)
+        yield from _export_slide(source, format_names, target, threshold, locator)
 
 
 def unfinished_slides(out: Path) -> list[str]:
@@ -112,7 +114,7 @@ def _export_slide(
     format_names: Sequence[str],
     target: Path,
     threshold: float | None,
-    slides_dir: Path | None,
+    locator: SlideLocator,
 ) -> Iterator[Exported]:
     try:
         slide = read_finished(source, threshold)
@@ -125,16 +127,16 @@ def _export_slide(
         return
     for name in format_names:
         try:
-            yield Exported(source.name, name, _export_one(slide, name, target, slides_dir))
+            yield Exported(source.name, name, _export_one(slide, name, target, locator))
         except WsiPipelineError as error:
             yield Exported(source.name, name, None, error)
 
 
 def _export_one(
-    slide: FinishedSlide, name: str, target: Path, slides_dir: Path | None
+    slide: FinishedSlide, name: str, target: Path, locator: SlideLocator
 ) -> Path | None:
     if name not in SHEETS:
-        return export_to(name, _export_source(slide, slides_dir), target)
+        return export_to(name, _export_source(slide, locator), target)
     if isinstance(slide.status, Empty):
         return None
     path = target / SHEETS[name]
@@ -142,22 +144,13 @@ def _export_one(
     return path
 
 
-def _export_source(slide: FinishedSlide, slides_dir: Path | None) -> ExportSource:
+def _export_source(slide: FinishedSlide, locator: SlideLocator) -> ExportSource:
     from wsi_pipeline.render import Blend
 
     rgba = Blend().opaque(slide.map_.values)
     # Not classified is white in the rendering: no color of the map, and not black as "nothing".
     cell_rgb = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(_NOT_CLASSIFIED_RGB))
-    return ExportSource(slide.map_, slide.regions, cell_rgb, _slide_path(slide, slides_dir))
-
-
-def _slide_path(slide: FinishedSlide, slides_dir: Path | None) -> Path:
-    """Return where the slide file is: as recorded, or of the same name in another folder."""
-    recorded = Path(slide.status.slide or slide.slide_id)
-    if slides_dir is None:
-        return recorded
-    found = sorted(path for path in slides_dir.rglob(recorded.name) if path.is_file())
-    return found[0] if found else slides_dir / recorded.name
+    return ExportSource(slide.map_, slide.regions, cell_rgb, locator.find(slide.status))
 
 
 def _write_sheet(slide: FinishedSlide, path: Path) -> None:

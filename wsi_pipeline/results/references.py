@@ -50,10 +50,13 @@ class RunReference:
     def __init__(self, out: Path) -> None:
         self._folders = {folder.name: folder for folder in finished_folders(out)}
         self._by_hash: dict[str, Path] = {}
+        self._hashes: dict[Path, set[str]] = {}
         for folder in self._folders.values():
             status = read_status(folder)
-            if isinstance(status, Done | Empty) and status.file.quickhash:
-                self._by_hash.setdefault(status.file.quickhash, folder)
+            known = isinstance(status, Done | Empty) and (status.fingerprint, status.file.quickhash)
+            self._hashes[folder] = {value for value in known or () if value}
+            for value in self._hashes[folder]:
+                self._by_hash.setdefault(value, folder)
 
     @property
     def slide_ids(self) -> set[str]:
@@ -68,7 +71,11 @@ class RunReference:
         StorageError
             Where they cannot be read.
         """
-        folder = self._by_hash.get(slide.quickhash or "") or self._folders.get(slide.slide_id)
+        hashes = [value for value in (slide.status.fingerprint, slide.quickhash) if value]
+        folder = next((self._by_hash[value] for value in hashes if value in self._by_hash), None)
+        if folder is None and (same_id := self._folders.get(slide.slide_id)) is not None:
+            # An id is no content: it counts only where one of the two states none.
+            folder = same_id if not (hashes and self._hashes[same_id]) else None
         return None if folder is None else read_finished(folder)
 
 

@@ -172,6 +172,9 @@ class FinishedSlideStatus(SlideStatus):
     run_id: str = ""
     attempt: int = 1
     file: SlideFile = SlideFile()
+    fingerprint: str = ""
+    """Of all files of the slide, see `wsi_pipeline.slides.identity`; empty: of before there was
+    one."""
     vendor: str | None = None
     scan_date: str | None = None
     scan_date_source: str | None = None

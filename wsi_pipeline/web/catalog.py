@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +23,11 @@ from wsi_pipeline.results.layout import (
     STATUS_NAME,
     slide_folders,
 )
+from wsi_pipeline.results.locate import SlideLocator, holds
 from wsi_pipeline.results.slide_files import shown_map
 from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed, read_status
 from wsi_pipeline.results.summary import slide_row
-from wsi_pipeline.slides import SLIDE_SUFFIXES, SlideSource
+from wsi_pipeline.slides import SlideSource
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.errors import NotFoundError
 
@@ -87,6 +88,7 @@ class Catalog:
     def __init__(self, out: Path, slides_dir: Path | None = None) -> None:
         self.out = out
         self._slides_dir = slides_dir
+        self._locator = SlideLocator(slides_dir)
         self._records: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._statuses: dict[str, tuple[int, AnyStatus | None]] = {}
         self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
@@ -153,13 +155,17 @@ class Catalog:
         return replace(map_, attributes=attributes)
 
     def source(self, entry: CatalogEntry) -> SlideSource | None:
-        """Return how to open the slide's file; None where it is not to be found any more."""
-        recorded = Path(entry.status.slide.replace("\0", "") if entry.status else "")
-        apply_icc = self.config.slide.apply_icc
-        if recorded.name and self._may_open(recorded) and recorded.is_file():
-            return SlideSource(recorded, apply_icc=apply_icc)
-        moved = self._moved_slides.get(recorded.name)
-        return SlideSource(moved, apply_icc=apply_icc) if moved else None
+        """Return how to open the slide's file; None where its content is not to be found."""
+        found = self._locator.find(entry.status)
+        if found is None or not self._may_open(found):
+            return None
+        return SlideSource(found, apply_icc=self.config.slide.apply_icc)
+
+    def holds_other_content(self, entry: CatalogEntry) -> bool:
+        """Return whether another slide lies now where this one was."""
+        status = entry.status
+        place = Path(status.slide.replace("\0", "")) if status else Path()
+        return status is not None and place.is_file() and not holds(place, status)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -209,14 +215,6 @@ class Catalog:
             named = slides if isinstance(slides, list) else []
             folders |= {_folder(str(slide)) for slide in named}
         return {folder for folder in folders if folder is not None}
-
-    @cached_property
-    def _moved_slides(self) -> dict[str, Path]:
-        """Files below `slides_dir` by name; of equal names the first by path."""
-        if self._slides_dir is None:
-            return {}
-        found = (p for p in self._slides_dir.rglob("*") if p.suffix.lower() in SLIDE_SUFFIXES)
-        return {path.name: path for path in sorted(found, reverse=True)}
 
     def _folders(self) -> dict[str, Path]:
         """Return the slides' folders by name, as the disk lists them: no id can point elsewhere."""

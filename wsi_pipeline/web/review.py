@@ -108,8 +108,10 @@ class ReviewStore:
     one output folder. What takes long is done before either is taken.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fingerprint: str = "") -> None:
         self._path, self._out = folder / REVIEW_NAME, folder.parent.parent
+        self.fingerprint = fingerprint
+        """Of the slide's content; empty where the results are older than fingerprints."""
         self._turn = threading.Lock()
 
     def read(self) -> dict[str, Any]:
@@ -130,6 +132,11 @@ class ReviewStore:
             raise StorageError(f"{name} cannot be read", _RESTORE) from error
         if not _is_review(review):
             raise StorageError(f"{name} is no review", _RESTORE)
+        if self.fingerprint and review.get("fingerprint", self.fingerprint) != self.fingerprint:
+            raise StorageError(
+                f"{name} belongs to another slide: its fingerprint is not that of the results",
+                "Move it to the results that it belongs to",
+            )
         fault = break_of(review)
         if fault:
             raise StorageError(f"{name} was changed by something else: {fault}", _RESTORE)
@@ -169,6 +176,8 @@ class ReviewStore:
                 review = self.read()
                 _check_revision(update, review)
                 review = _applied(review, update, made)
+                if self.fingerprint:
+                    review["fingerprint"] = self.fingerprint
                 self._write(review)
                 return review
         finally:

@@ -51,7 +51,11 @@ class ReviewService:
 
     def review(self, entry: CatalogEntry) -> ReviewStore:
         """Return the review of a slide; one object a slide, its lock is what keeps order."""
-        return self._reviews.setdefault(entry.slide_id, ReviewStore(entry.folder))
+        content = entry.finished.fingerprint
+        store = self._reviews.get(entry.slide_id)
+        if store is None or store.fingerprint != content:
+            store = self._reviews[entry.slide_id] = ReviewStore(entry.folder, content)
+        return store
 
     def save_review(
         self, entry: CatalogEntry, update: ReviewUpdate, visit: Visit
@@ -158,11 +162,13 @@ class ReviewService:
             found = (bounds.x, bounds.y, bounds.width, bounds.height)
             if map_ is None or found == map_.bounds_l0:
                 return "slide", Size(bounds.width, bounds.height), []
+        if reader is not None or self.catalog.holds_other_content(entry):
+            words = "The file found is not the slide that was run"
+        else:
+            words = "The slide's file was not found"
         warnings = [
-            "The slide's file was not found; the stored thumbnail is shown. "
-            "Start the server with --slides DIR to zoom in."
-            if reader is None
-            else "The file found is not the slide that was run; the stored thumbnail is shown."
+            f"{words}; the stored thumbnail is shown. "
+            "Start the server with --slides DIR to zoom in: slides are told by their content."
         ]
         if map_ is None:
             return "none", Size(1, 1), []
