@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import os
 import shutil
 import threading
@@ -98,24 +100,42 @@ def test_pictures_that_are_missing_are_made(archive: Archive, diary: Diary) -> N
     assert (archive.out / "slides/a/overlay.png").exists()
 
 
-def test_another_model_does_a_slide_again(archive: Archive, diary: Diary, tmp_path: Path) -> None:
-    archive.add("a")
-    archive.run()
-    other = tmp_path / "other"
-    shutil.copytree(archive.config().model, other)
-    weights = other / "model.keras"
-    archive.run(diary, model=str(other))
-    assert diary.skipped == ["a"], "the same model elsewhere is the same model"
-    assert weights.exists()
+@pytest.fixture
+def copied_model(archive: Archive, tmp_path: Path) -> Path:
+    shutil.copytree(archive.config().model, tmp_path / "other")
+    return tmp_path / "other"
 
 
-def test_a_file_that_changed_is_done_again(archive: Archive, diary: Diary) -> None:
+def test_the_same_model_elsewhere_does_no_slide_again(
+    archive: Archive, diary: Diary, copied_model: Path
+) -> None:
     archive.add("a")
     archive.run()
+    archive.run(diary, model=str(copied_model))
+    assert diary.skipped == ["a"]
+
+
+def test_another_model_does_a_slide_again(
+    archive: Archive, diary: Diary, copied_model: Path
+) -> None:
+    archive.add("a")
+    archive.run()
+    card = json.loads((copied_model / "model.json").read_text())
+    (copied_model / "model.json").write_text(json.dumps({**card, "temperature": 2.0}))
+    archive.run(diary, model=str(copied_model))
+    assert diary.started == ["a"]
+
+
+def test_a_file_that_changed_is_another_slide(archive: Archive, diary: Diary) -> None:
+    archive.add("a")
+    archive.run()
+    before = archive.map_bytes()
     (archive.slides / "a.tif").unlink()
     archive.add("a", hot_box_l0=Box(800, 800, 400, 400))
     archive.run(diary)
-    assert diary.started == ["a"]
+    assert diary.started == ["a_2"]
+    assert before.items() <= archive.map_bytes().items(), "what was made of the first stays"
+    assert archive.status("a")["fingerprint"] != archive.status("a_2")["fingerprint"]
 
 
 def test_a_file_that_was_only_touched_is_not_done_again(archive: Archive, diary: Diary) -> None:
@@ -209,7 +229,8 @@ def test_the_summary_has_a_row_for_every_slide(archive: Archive) -> None:
     rows = summary_of(archive)
     assert list(rows) == ["a", "b"]
     assert rows["a"]["state"] == "done"
-    assert 0.09 < float(rows["a"]["idc_mm2"]) < 0.16, "a cell of 0.16 mm², its corners rounded"
+    # One called cell of 0.16 mm²: its bilinear contour encloses 2 - 2 ln 2 of it.
+    assert float(rows["a"]["idc_mm2"]) == pytest.approx(0.16 * (2 - 2 * math.log(2)), rel=0.02)
     assert float(rows["a"]["mpp_x"]) == 1.0
     assert int(rows["a"]["patches"]) > 0
     assert 0 <= float(rows["a"]["uncertainty"]) < 0.5
@@ -343,11 +364,14 @@ def test_a_slide_that_another_run_leaves_is_taken_over(
     with slide_lock(archive.out / "slides" / "a") as _:
         run = threading.Thread(target=archive.run, args=(diary,))
         run.start()
-        while "b" not in diary.finished or "a" not in diary.waited_for:
+        for _ in range(1200):
+            if "b" in diary.finished and "a" in diary.waited_for:
+                break
             run.join(0.05)
         assert f"process {os.getpid()}" in diary.waited_for["a"]
         assert "a" not in diary.finished
     run.join(60)
+    assert not run.is_alive()
     assert diary.finished == {"b": "done", "a": "done"}
 
 

@@ -36,7 +36,9 @@ def served(app: FastAPI) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
+    end = time.monotonic() + 60
     while not server.started:
+        assert time.monotonic() < end, "the server does not start"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"

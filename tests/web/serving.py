@@ -22,6 +22,7 @@ from wsi_pipeline.geometry import Box, FloatArray, Mpp, RgbArray, Size
 from wsi_pipeline.maps import ProbabilityMap, write_map
 from wsi_pipeline.maps.regions import find_regions
 from wsi_pipeline.results.layout import STATUS_NAME, THUMBNAIL_NAME
+from wsi_pipeline.slides.identity import fingerprint
 
 THRESHOLD = 0.5
 
@@ -85,8 +86,8 @@ def make_run(tmp_path: Path) -> Run:
     )
     map_ = _map(phantom)
     out = tmp_path / "out"
-    _write_done(out / "slides" / "case 1", phantom.path, map_)
-    _write_done(out / "slides" / "gone", tmp_path / "files" / "gone.tif", map_)
+    _write_done(out / "slides" / "case 1", phantom.path, phantom.path, map_)
+    _write_done(out / "slides" / "gone", tmp_path / "files" / "gone.tif", phantom.path, map_)
     failed = {"state": "failed", "slide": "bad.svs", "error": "no mpp", "advice": "Give --mpp"}
     _write_status(out / "slides" / "failed", failed)
     _write_status(out / "slides" / "empty", {"state": "empty", "slide": "white.svs"})
@@ -113,7 +114,8 @@ def _map(phantom: Phantom) -> ProbabilityMap:
     return ProbabilityMap(values, tissue, (0, 0), (400.0, 400.0), Mpp(1.0, 1.0), attributes)
 
 
-def _write_done(folder: Path, slide: Path, map_: ProbabilityMap) -> None:
+def _write_done(folder: Path, slide: Path, slide_file: Path, map_: ProbabilityMap) -> None:
+    """Write the results of a slide that is called `slide` and has the content of a file."""
     folder.mkdir(parents=True)
     named = {**map_.attributes, "slide": {**map_.attributes["slide"], "name": slide.name}}
     map_ = replace(map_, attributes=named)
@@ -132,6 +134,8 @@ def _write_done(folder: Path, slide: Path, map_: ProbabilityMap) -> None:
     status = {
         "state": "done",
         "slide": str(slide),
+        "fingerprint": fingerprint(slide_file),
+        "file": {"bytes": slide_file.stat().st_size},
         "mpp": [1.0, 1.0],
         "mpp_source": "tiff.XResolution",
         "totals": {**totals, "max_probability": 0.9375},

@@ -91,8 +91,7 @@ def run_slide(
     wanted = WantedSlide(folder_name(path.stem), source.path)
     ((slide_id, found),) = registry.bind([wanted])
     job = SlideJob(slide_id, source, fingerprint=found)
-    with storing(run.out):
-        run.out.mkdir(parents=True, exist_ok=True)
+    make_folder(run.folder(job), run.out)
     registry.save()
     try:
         with slide_lock(run.folder(job)):

@@ -246,7 +246,7 @@ def _read(out: Path) -> dict[str, BoundSlide]:
                 f"{path} was written by a newer wsi_pipeline", "Update this one, or use another OUT"
             )
         return {name: _bound(value) for name, value in data["slides"].items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(

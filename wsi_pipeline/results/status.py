@@ -43,7 +43,7 @@ class StatusPart(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is stored; NaN stays NaN."""
-        return self.model_dump()
+        return self.model_dump(warnings=False)  # NaN stands for an unknown count too
 
 
 class SlideFile(StatusPart):
