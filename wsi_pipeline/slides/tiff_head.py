@@ -47,6 +47,8 @@ def _read(file: BinaryIO) -> TiffHead | None:
     count_form, entry_bytes = (f"{order}Q", 20) if is_big else (f"{order}H", 12)
     (n_tags,) = struct.unpack(count_form, file.read(struct.calcsize(count_form)))
     table = file.read(min(n_tags, MOST_TAGS) * entry_bytes)
+    if len(table) < min(n_tags, MOST_TAGS) * entry_bytes:
+        return None  # cut off
     values: dict[int, int] = {}
     description = b""
     for at in range(0, len(table) - entry_bytes + 1, entry_bytes):
