@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ class Case:
     folder: Path
     make_slide: PhantomFactory
     read_terminal: Callable[[], str]
+    finished: Path
+    """What `done_slide` has left the first time, for the next."""
     steps: list[tuple[str, Said]] = field(default_factory=list)
     """Each command line and how it ended."""
 
@@ -63,6 +66,15 @@ class Case:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.make_slide(name, **(SLIDE | changes))
         return path
+
+    def done_slide(self) -> None:
+        """Write ``s.tif`` and its results in ``out``, the map alone."""
+        if self.finished.exists():
+            shutil.copytree(self.finished, self.folder, dirs_exist_ok=True)
+            return
+        self.slide("s.tif")
+        assert self.run("s.tif").status == 0
+        shutil.copytree(self.folder, self.finished)
 
     def write(self, name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
         """Write a file."""
@@ -137,6 +149,7 @@ def case(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Case:
     """Return an empty folder, which is the working directory too."""
 
@@ -145,7 +158,8 @@ def case(
         return said.out + said.err
 
     monkeypatch.chdir(tmp_path)
-    here = Case(tmp_path, phantom_factory, read_terminal)
+    finished = tmp_path_factory.getbasetemp() / "finished"
+    here = Case(tmp_path, phantom_factory, read_terminal, finished)
     request.node.user_properties.append(("steps", here.steps))
     request.node.user_properties.append(("folder", os.fspath(tmp_path)))
     return here

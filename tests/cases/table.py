@@ -6,6 +6,7 @@ python -m tests.cases.table -k 52            and whatever else pytest takes
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -68,8 +69,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _place(line: tuple[str, ...]) -> tuple[int, str, str]:
-    digits = "".join(char for char in line[0] if char.isdigit())
-    return (int(digits or 999), line[0], line[1])
+    number = re.match(r"\d+", line[0])
+    return (int(number[0]) if number else 999, line[0], line[1])
 
 
 def _told(text: str, folder: str) -> str:

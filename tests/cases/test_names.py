@@ -34,6 +34,7 @@ def test_a_name_that_is_no_utf8(case: Case) -> None:
     assert case.run("list.csv").status == 0, "the list finds the file again"
     assert case.wsi("compare out out").status == 0
     assert case.wsi("export out --to ome-tiff --to geojson --to csv").status == 0
+    assert case.wsi(f"preview 'in/{LATIN_1}' -o page").status == 0
     rows = (
         slide_row(name, read_status(case.folder / "out/slides" / name)) for name in case.states()
     )

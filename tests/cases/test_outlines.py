@@ -60,8 +60,7 @@ def compare(case: Case) -> Compare:
     """Write outlines of a slide that is done, compare, and return the reference area, mm²."""
 
     def compare(content: str | bytes, name: str = "s.geojson", options: str = "") -> float:
-        case.slide("s.tif")
-        assert case.run("s.tif").status == 0
+        case.done_slide()
         case.write(f"drawn/{name}", content)
         said = case.wsi(f"compare out drawn {options}")
         assert said.status == 0, said
@@ -71,8 +70,7 @@ def compare(case: Case) -> Compare:
 
 
 def _refused(case: Case, content: str | bytes, words: str, name: str = "s.geojson") -> None:
-    case.slide("s.tif")
-    assert case.run("s.tif").status == 0
+    case.done_slide()
     case.write(f"drawn/{name}", content)
     said = case.wsi("compare out drawn")
     assert said.status != 0
@@ -254,8 +252,7 @@ def test_an_empty_file_of_outlines(compare: Compare, case: Case) -> None:
 @pytest.mark.row("5+")
 def test_files_that_no_slide_is_meant_by(case: Case) -> None:
     """A folder with outlines of other slides, and of a program that is not read."""
-    case.slide("s.tif")
-    assert case.run("s.tif").status == 0
+    case.done_slide()
     case.outlines("drawn/s.geojson")
     case.outlines("drawn/t.geojson")
     case.write("drawn/s.ndpa", "<annotations/>")
@@ -267,8 +264,7 @@ def test_files_that_no_slide_is_meant_by(case: Case) -> None:
 @pytest.mark.row("5+")
 def test_two_files_of_one_reader(case: Case) -> None:
     """A reader's GeoJSON and XML of one slide: both are readings, neither replaces the other."""
-    case.slide("s.tif")
-    assert case.run("s.tif").status == 0
+    case.done_slide()
     case.outlines("drawn/anna/s.geojson")
     case.write("drawn/anna/s.xml", aperio())
     assert "between readers: mean Dice 1.000 (1 pairs on 1 slides)" in case.wsi("compare out drawn")
