@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.tissue.artifacts import pen_colored
+from wsi_pipeline.tissue.ink import has_ink
 
 
 class QualityFlag(IntFlag):
@@ -22,8 +23,9 @@ class QualityFlag(IntFlag):
 
     OUT_OF_FOCUS = 1
     PEN = 2
-    """Ink by its color; or, set by the planner of the slide, under a stroke that the overview
-    shows: black ink, and ink over dense stain, cannot be told by a patch alone."""
+    """Ink by its color, a quarter of a patch or a line across it; or, set by the planner of the
+    slide, under a stroke that the overview shows: ink over dense stain cannot be told by a patch
+    alone."""
     FOLD = 4
     BLANK = 8
     SATURATED = 16
@@ -72,6 +74,7 @@ def patch_flags(patches: RgbArray, um_px: float) -> NDArray[np.uint8]:
     for start in range(0, len(patches), _PATCHES_AT_ONCE):
         some = patches[start : start + _PATCHES_AT_ONCE]
         found = _color_flags(some[:, ::_EVERY, ::_EVERY])
+        found |= has_ink(some, um_px).astype(np.uint8) * np.uint8(QualityFlag.PEN)
         if focus_shows:
             # Empty glass has no detail to lose.
             blurred = (sharpness(some) < MIN_SHARPNESS) & ((found & QualityFlag.BLANK) == 0)
