@@ -2,6 +2,7 @@
 """Measure the review application: tile latency, and many viewers for a minute and another.
 
     bench_server.py OUT [--slide ID] [--viewers 100] [--seconds 60]
+    bench_server.py OUT --opening 1 100 10000
 
 OUT is the output folder of a run. The server is a process of its own on a free port of this
 machine; this program shares the cores with it, which the figures include. Cold: every tile is
@@ -9,6 +10,11 @@ asked for the first time, a number of them in flight. Warm: the same tiles again
 The viewers look around twice for so many seconds: what memory grows by in the first is caches that
 fill up to their limits, in the second it would be a leak. Growth: from the median of the first
 quarter of that time to the median of the last.
+
+With --opening: how long a browser (chromium) waits for slides that the server has never shown, in
+archives of so many slides. They are made of the slide's folder by hard links beside OUT and go when
+the measurement ends. First tile: from asking for the page to the first tile that has come; usable:
+until the map, the regions and the review are there too.
 """
 
 from __future__ import annotations
@@ -16,13 +22,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +44,7 @@ IN_FLIGHT = 20
 COLD_TILES = 600
 PAUSE_SECONDS = (0.5, 1.5)  # between two looks of a viewer
 TILES_A_LOOK = 6
+SLIDES_OPENED = 6  # with --opening, in each archive
 
 
 @dataclass
@@ -197,6 +209,74 @@ async def measure(server: Server, slide_id: str | None, n_viewers: int, seconds:
     return int(n_errors > 0)
 
 
+@contextmanager
+def archive_of(folder: Path, n_slides: int) -> Iterator[Path]:
+    """Make an output folder of many slides out of one, by hard links; it goes afterwards."""
+    source = folder.parent.parent
+    out = Path(tempfile.mkdtemp(prefix="bench-", dir=source.parent))
+    try:
+        shutil.copy(source / "run.json", out / "run.json")
+        for n in range(n_slides):
+            shutil.copytree(folder, out / "slides" / f"slide-{n:05d}", copy_function=os.link)
+        yield out
+    finally:
+        shutil.rmtree(out)
+
+
+def open_pages(address: str, slide_ids: list[str]) -> dict[str, float]:
+    """Open the archive page and some slides in a browser; return seconds."""
+    from playwright.sync_api import sync_playwright
+
+    def seconds(page: Any, path: str, sign: str) -> tuple[float, float]:
+        tiles: list[float] = []
+        page.on("requestfinished", lambda r: "/tiles/" in r.url and tiles.append(clock()))
+        start = clock()
+        page.goto(f"{address}{path}")
+        page.wait_for_selector(sign)
+        usable = clock() - start
+        return (tiles[0] - start if tiles else float("nan")), usable
+
+    clock = time.perf_counter
+    with sync_playwright() as tool:
+        chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        options = ["--no-sandbox", "--disable-gpu"]
+        browser = tool.chromium.launch(executable_path=chromium, args=options)
+        browser.new_page().goto("about:blank")  # the browser's own start does not count
+        slides = []
+        for slide_id in slide_ids:
+            page = browser.new_context().new_page()  # with an empty cache
+            slides.append(seconds(page, f"/slides/{slide_id}", "body[data-ready]"))
+            page.close()
+        _, archive = seconds(browser.new_context().new_page(), "/", ".card")
+        browser.close()
+    tiles, usable = zip(*slides, strict=True)
+    return {
+        "first_slide_tile_s": tiles[0],
+        "first_slide_usable_s": usable[0],
+        "next_slides_tile_s": statistics.median(tiles[1:] or tiles),
+        "next_slides_usable_s": statistics.median(usable[1:] or usable),
+        "archive_page_s": archive,
+    }
+
+
+def measure_opening(out: Path, slide_id: str | None, counts: list[int]) -> int:
+    """Print what a browser waits for in archives of these sizes."""
+    folders = sorted(path for path in (out / "slides").iterdir() if path.is_dir())
+    folder = next((path for path in folders if path.name == slide_id), folders[0])
+    for n_slides in counts:
+        with archive_of(folder, n_slides) as archive:
+            server = Server.start(archive)
+            try:
+                some = random.Random(0).sample(range(n_slides), min(SLIDES_OPENED, n_slides))
+                figures = open_pages(server.address, [f"slide-{n:05d}" for n in some])
+                memory = server.memory_mb()
+            finally:
+                server.stop()
+        words = {name: round(value, 2) for name, value in figures.items()}
+        print(json.dumps({"slides": n_slides, **words, "server_memory_mb": round(memory)}))
+    return 0
+
+
 def growth(memory: list[float]) -> float:
     """From the median of the first quarter to that of the last, MB."""
     quarter = max(1, len(memory) // 4)
@@ -211,7 +291,10 @@ def main() -> int:
     parser.add_argument("--slide", help="of the tile latency; default: the largest")
     parser.add_argument("--viewers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--opening", type=int, nargs="+", metavar="SLIDES", help="see above")
     options = parser.parse_args()
+    if options.opening:
+        return measure_opening(options.out, options.slide, options.opening)
     server = Server.start(options.out)
     try:
         return asyncio.run(measure(server, options.slide, options.viewers, options.seconds))
