@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.phantoms import Phantom
-from wsi_pipeline.classifier import ContextRefinement, logit, read_card
-from wsi_pipeline.classifier.context import ring_features
+from wsi_pipeline.classifier import ContextRefinement, logit, read_card, sigmoid
+from wsi_pipeline.classifier.context import AloneCalibration, ring_features
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import Box
@@ -24,6 +25,7 @@ from wsi_pipeline.learning.training.context import (
     fit_logistic,
     leave_one_out,
 )
+from wsi_pipeline.learning.training.small_pieces import fit_alone
 
 DARKNESS = Path(__file__).parents[1] / "models" / "darkness"
 IDENTITY = ContextRefinement((1.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.5)
@@ -42,7 +44,8 @@ def test_rings_are_means_and_maxima_over_the_cells_around() -> None:
     values[3, 4] = 0.9
     values[1, 1] = 0.2
     values[5, 5] = 0.6
-    own, near, near_largest, far, far_largest = ring_features(values)[3, 3]
+    own, near, near_largest, far, far_largest, there = ring_features(values)[3, 3]
+    assert there == 1
     assert own == pytest.approx(0.0, abs=1e-6)
     assert near == pytest.approx(np.log(9) / 9, abs=1e-5)
     assert far == pytest.approx((np.log(0.25) + np.log(1.5)) / 17, abs=1e-5)
@@ -54,8 +57,65 @@ def test_missing_neighbors_do_not_pull_a_cell_down() -> None:
     values = np.full((5, 5), np.nan, np.float32)
     values[2, 2] = 0.8
     features = ring_features(values)
-    np.testing.assert_allclose(features[2, 2], logit(np.array([0.8], np.float32))[0], atol=1e-5)
+    assert features[2, 2, -1] == 0
+    expected = logit(np.array([0.8], np.float32))[0]
+    np.testing.assert_allclose(features[2, 2, :-1], expected, atol=1e-5)
     assert np.isnan(features[0, 0]).all()
+
+
+def test_nothing_is_smoothed_across_glass() -> None:
+    values = np.full((9, 12), 0.02, np.float32)
+    values[:, 5] = np.nan  # two pieces with a cell of glass between them
+    values[:, 6:] = 0.98
+    features = ring_features(values)
+    own = logit(np.array([0.02], np.float32))[0]
+    np.testing.assert_allclose(features[4, 4, :5], own, atol=1e-5)
+    joined = ring_features(np.where(np.isnan(values), np.float32(0.5), values))
+    assert joined[4, 4, 4] > 3  # the other side is seen where tissue leads there
+
+
+def test_cells_mostly_glass_are_no_evidence() -> None:
+    values = np.full((5, 5), 0.9, np.float32)
+    values[:, 3:] = 0.01
+    tissue = np.where(np.arange(5) < 3, 1.0, 0.1)[None].repeat(5, 0).astype(np.float32)
+    own = logit(np.array([0.9], np.float32))[0]
+    np.testing.assert_allclose(ring_features(values, 1, tissue)[2, 2, :5], own, atol=1e-5)
+    assert ring_features(values)[2, 2, 1] < own - 1
+
+
+@pytest.mark.parametrize(("side", "by_itself"), [(2, True), (3, False)], ids=["4 cells", "9"])
+def test_a_piece_of_few_cells_is_judged_by_itself(side: int, by_itself: bool) -> None:
+    values = np.full((8, 8), np.nan, np.float32)
+    values[2 : 2 + side, 2 : 2 + side] = 0.2
+    values[2, 2] = 0.8
+    alone = AloneCalibration(1.0, 0.5, 0.5)
+    context = replace(SMOOTHING, alone=alone)
+    expected = sigmoid(logit(np.array([0.8], np.float32)) + np.float32(0.5))[0]
+    found = float(context.refine(values)[2, 2])
+    assert (abs(found - expected) < 1e-5) == by_itself
+
+
+def test_cells_with_all_neighbors_do_not_feel_how_others_are_judged() -> None:
+    values = np.random.default_rng(0).uniform(0.1, 0.9, (9, 9)).astype(np.float32)
+    context = replace(SMOOTHING, alone=AloneCalibration(2.0, 3.0, 0.5))
+    inner = np.s_[2:-2, 2:-2]
+    np.testing.assert_array_equal(context.refine(values)[inner], SMOOTHING.refine(values)[inner])
+
+
+def test_how_pieces_are_judged_is_fitted_on_them() -> None:
+    rng = np.random.default_rng(0)
+    values = np.full((40, 40), np.nan, np.float32)
+    truth = np.zeros((40, 40), np.uint8)
+    for number in range(100):  # pieces of two cells, far apart; their logits are 2 too low
+        row, col = 4 * (number // 10), 4 * (number % 10)
+        label = number % 2
+        logits = (4 * label - 4) + rng.normal(0, 1, 2)
+        values[row, col : col + 2] = 1 / (1 + np.exp(-logits))
+        truth[row, col : col + 2] = label + 1
+    alone = fit_alone(SMOOTHING, [LabelledMap("a", values, truth)])
+    assert alone.bias / alone.weight == pytest.approx(2.0, abs=0.5)
+    refined = replace(SMOOTHING, alone=alone).refine(values)
+    assert ((refined >= 0.5) == (truth == 2))[truth > 0].mean() > 0.95
 
 
 @settings(deadline=None, max_examples=20)
@@ -107,8 +167,9 @@ def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
         ContextRefinement.from_dict(data)
 
 
-def test_it_survives_the_card() -> None:
-    context = SMOOTHING
+@pytest.mark.parametrize("alone", [None, AloneCalibration(0.9, 0.3, 0.5)])
+def test_it_survives_the_card(alone: AloneCalibration | None) -> None:
+    context = replace(SMOOTHING, alone=alone)
     assert ContextRefinement.from_dict(context.to_dict()) == context
 
 

@@ -105,7 +105,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
     precision: str, model_folder: Path, paint_patch: Any, tmp_path: Path
 ) -> None:
     """The contract of a classifier, held by LiteRT and by Keras."""
-    from wsi_pipeline.classifier import PatchClassifier, read_card
+    from wsi_pipeline.classifier import PatchClassifier, predict_features, read_card
     from wsi_pipeline.classifier.engines.keras import KerasClassifier, load_keras_model
     from wsi_pipeline.classifier.engines.litert import LiteRTClassifier
     from wsi_pipeline.learning.networks.packaging import write_card, write_networks
@@ -125,7 +125,9 @@ def test_both_engines_say_the_same_whatever_comes_together(
         KerasClassifier(card, batch_size=4, device="CPU"),
         KerasClassifier(card, batch_size=64, device="CPU"),
     ]
-    reference = engines[0].predict(patches)
+    reference, expected = predict_features(engines[0], patches)
+    assert card.familiarity is not None
+    n_features = card.familiarity.n_features
     for engine in engines:
         whole = engine.predict(patches)
         assert whole.dtype == np.float32
@@ -135,6 +137,31 @@ def test_both_engines_say_the_same_whatever_comes_together(
         np.testing.assert_allclose(engine.predict(patches[::-1])[::-1], whole, atol=1e-6)
         np.testing.assert_allclose(engine.predict(patches[7:8]), whole[7:8], atol=1e-6)
         assert engine.predict(patches[:0]).shape == (0,)
+        again, features = predict_features(engine, patches)
+        np.testing.assert_array_equal(again, whole)
+        assert features is not None
+        assert expected is not None
+        assert features.shape == (21, n_features)
+        if precision == "float32":
+            np.testing.assert_allclose(features, expected, atol=0.02)
+
+
+def test_the_card_knows_what_the_training_data_look_like(model_folder: Path, archive: Path) -> None:
+    from wsi_pipeline.classifier import load_classifier, predict_features, read_card
+
+    card = read_card(model_folder)
+    assert card.familiarity is not None
+    assert card.record["familiarity"]["slides"] == 4
+    assert "## Familiarity" in (model_folder / "README.md").read_text()
+    classifier = load_classifier(card, device="cpu")
+    noise = np.random.default_rng(0).integers(0, 255, (30, 32, 32, 3), dtype=np.uint8)
+    seen = np.stack([np.asarray(Image.open(p)) for p in sorted(archive.rglob("8865*.png"))])
+    found = []
+    for patches in (seen, noise):
+        _, features = predict_features(classifier, patches)
+        assert features is not None
+        found.append(card.familiarity.judge(features))
+    assert [one is not None and one.familiar for one in found] == [True, False]
 
 
 def test_patches_are_evaluated_by_the_command(

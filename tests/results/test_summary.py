@@ -50,6 +50,18 @@ def test_the_gallery_shows_the_slides_of_earlier_runs_too(tmp_path: Path) -> Non
     assert rows["b"]["error"] == "<b>&'\"</script>"
 
 
+def test_a_slide_that_the_model_does_not_know_says_so_and_unknown_is_not_familiar() -> None:
+    far = {"familiar": False, "score": 0.4, "reasons": ["far away"]}
+    rows = [
+        slide_row("a", status_from_dict({"state": "done", **known}))
+        for known in ({"familiarity": far}, {"familiarity": {**far, "familiar": True}}, {})
+    ]
+    assert [row["familiar"] for row in rows] == ["no", "yes", None]
+    assert [row["familiarity_score"] for row in rows] == [0.4, 0.4, None]
+    assert rows[0]["notes"] == "unfamiliar to the model (far away)"
+    assert rows[1]["notes"] is rows[2]["notes"] is None
+
+
 def test_the_page_needs_no_network() -> None:
     page = gallery_page()
     assert "Research use only" in page

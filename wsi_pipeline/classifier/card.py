@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.classifier.context import ContextRefinement
+from wsi_pipeline.classifier.familiarity import FamiliarityReference
 from wsi_pipeline.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,9 @@ class ModelCard:
     not known, and light is left as it is."""
     context: ContextRefinement | None = None
     """Refinement of a map by the neighbors of each cell, where the model brings one."""
+    familiarity: FamiliarityReference | None = None
+    """What the training data look like in the network's second output, where it has one; None: it
+    cannot be known whether a slide is like them."""
     record: dict[str, Any] = field(default_factory=dict)
     """All of `model.json`, for display and for keys that the pipeline does not need."""
 
@@ -196,8 +200,14 @@ def _card(folder: Path, record: dict[str, Any]) -> ModelCard:
         output=str(record.get("output", "probability")),
         glass_rgb=_color(record.get("glass_rgb")),
         context=ContextRefinement.from_dict(record["context"]) if record.get("context") else None,
+        familiarity=_familiarity(record),
         record=record,
     )
+
+
+def _familiarity(record: dict[str, Any]) -> FamiliarityReference | None:
+    stated = record.get("familiarity")
+    return FamiliarityReference.from_dict(stated) if stated else None
 
 
 def _examples_for(record: dict[str, Any]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,39 @@ class PatchClassifier(Protocol):
         ndarray of float32, shape (N,)
         """
         ...
+
+
+@runtime_checkable
+class FeatureClassifier(Protocol):
+    """A loaded model that may tell what it saw, beside what it thinks of it."""
+
+    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return probabilities (N,), and features (N, n); None where the network gives none."""
+        ...
+
+
+def predict_features(
+    classifier: PatchClassifier, patches: RgbArray
+) -> tuple[FloatArray, FloatArray | None]:
+    """Return probabilities, and the network's features where it gives any, in one pass."""
+    if isinstance(classifier, FeatureClassifier):
+        return classifier.predict_features(patches)
+    return classifier.predict(patches), None
+
+
+def split_outputs(
+    outputs: Sequence[NDArray[np.floating]], card: ModelCard
+) -> tuple[NDArray[np.floating], FloatArray | None]:
+    """Return a network's probabilities, and its features where it has a second output.
+
+    Engines give several outputs in no order to rely on: features are more than there are classes.
+    """
+    if len(outputs) == 1:
+        return outputs[0], None
+    n_classes = len(card.class_names)
+    first = next((part for part in outputs if part.shape[-1] <= n_classes), outputs[0])
+    features = next(part for part in outputs if part is not first)
+    return first, features.astype(np.float32)
 
 
 def calibrated(outputs: NDArray[np.floating], card: ModelCard) -> FloatArray:

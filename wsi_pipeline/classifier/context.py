@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Final, Self
 
@@ -19,14 +19,33 @@ OWN_WEIGHT: Final = 1.0
 """How many neighbors a cell itself counts for in the mean of a ring: a cell whose neighbors are
 glass or lie beyond the slide is taken for its own neighborhood, so that small pieces of tissue do
 not lose."""
+MIN_EVIDENCE: Final = 0.3
+"""Share of a cell on tissue from which it says something of its neighbors."""
+ALONE_UP_TO: Final = 6.0
+"""Cells of a piece of tissue up to which each is judged by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AloneCalibration:
+    """How a cell is judged whose neighbors are few: by its own logit, scaled and shifted.
+
+    The share of its neighbors that are there, to the power `fade`, is the weight of the neighbors'
+    judgement; the rest is the weight of this one. Both give logits of one scale, so that one
+    threshold serves whole slides, edges, cores and strips.
+    """
+
+    weight: float
+    bias: float
+    fade: float
 
 
 @dataclass(frozen=True, slots=True)
 class ContextRefinement:
     """A logistic regression on a cell's logit and on mean and largest logit of the rings around it.
 
-    Ring k holds the cells at Chebyshev distance k in steps of the patch side. The largest stands
-    beside the mean so that a small focus in much stroma is not averaged away.
+    Ring k holds the cells at Chebyshev distance k in steps of the patch side, of the same piece of
+    tissue alone, each by its share on tissue. The largest stands beside the mean so that a small
+    focus in much stroma is not averaged away.
     """
 
     weights: tuple[float, ...]
@@ -35,8 +54,12 @@ class ContextRefinement:
     bias: float
     threshold: float
     """Refined probability from which a cell is called IDC."""
+    alone: AloneCalibration | None = None
+    """None: cells without neighbors are their own neighborhood."""
 
-    def refine(self, values: FloatArray, cells_per_patch: int = 1) -> FloatArray:
+    def refine(
+        self, values: FloatArray, cells_per_patch: int = 1, tissue: FloatArray | None = None
+    ) -> FloatArray:
         """Return the refined map.
 
         Parameters
@@ -45,14 +68,24 @@ class ContextRefinement:
             Probabilities, NaN = not classified.
         cells_per_patch : int
             Cells along a patch side; neighbors are a patch apart, whatever the stride.
+        tissue : ndarray of float32, shape (rows, cols), optional
+            Share of each cell on tissue; None = all of it.
 
         Returns
         -------
         ndarray of float32, shape (rows, cols)
             NaN where `values` is NaN, 0 to 1 elsewhere.
         """
-        features = ring_features(values, cells_per_patch)
-        logits = features @ np.array(self.weights) + self.bias
+        features = ring_features(values, cells_per_patch, tissue)
+        return self.refine_features(features)
+
+    def refine_features(self, features: NDArray[np.float64]) -> FloatArray:
+        """Return the refined probabilities from `ring_features`."""
+        logits = features[..., :N_FEATURES] @ np.array(self.weights) + self.bias
+        if self.alone is not None:
+            trust = features[..., N_FEATURES] ** self.alone.fade
+            by_itself = self.alone.weight * features[..., 0] + self.alone.bias
+            logits = trust * logits + (1 - trust) * by_itself
         return sigmoid(logits.astype(np.float32))
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +95,7 @@ class ContextRefinement:
             "weights": list(self.weights),
             "bias": self.bias,
             "threshold": self.threshold,
+            **({"alone": asdict(self.alone)} if self.alone else {}),
         }
 
     @classmethod
@@ -75,7 +109,10 @@ class ContextRefinement:
         """
         try:
             weights = tuple(float(w) for w in data["weights"])
-            refinement = cls(weights, float(data["bias"]), float(data["threshold"]))
+            own = data.get("alone")
+            names = ("weight", "bias", "fade")
+            alone = AloneCalibration(*(float(own[name]) for name in names)) if own else None
+            refinement = cls(weights, float(data["bias"]), float(data["threshold"]), alone)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"`context` of the model card is not usable: {error!r}") from error
         if len(weights) != N_FEATURES or not 0 < refinement.threshold < 1:
@@ -87,35 +124,74 @@ class ContextRefinement:
         return refinement
 
 
-def ring_features(values: FloatArray, cells_per_patch: int = 1) -> NDArray[np.float64]:
-    """Return own logit, mean and largest logit of each ring, float64 (rows, cols, N_FEATURES).
+def ring_features(
+    values: FloatArray, cells_per_patch: int = 1, tissue: FloatArray | None = None
+) -> NDArray[np.float64]:
+    """Return what is known of each cell and its neighbors, float64 (rows, cols, N_FEATURES + 1).
 
-    Over the classified cells of a ring; its mean takes the cell itself in with `OWN_WEIGHT`, its
-    largest is the cell's own where none is classified. NaN where the cell is not.
+    Own logit; mean and largest logit of each ring, over the cells of the same piece of tissue that
+    are on tissue by `MIN_EVIDENCE` or more, each weighted by that share; at last the share of the
+    neighbors that are there, 0 to 1. A ring's mean takes the cell itself in with `OWN_WEIGHT`, its
+    largest is the cell's own where none is known. Cells of a piece of `ALONE_UP_TO` cells or fewer
+    have no neighbors. NaN where the cell is not classified.
     """
     known = ~np.isnan(values)
     own = np.where(known, logit(np.nan_to_num(values, nan=0.5)), np.nan).astype(np.float64)
-    features = [own]
+    share = np.ones(own.shape) if tissue is None else np.clip(np.nan_to_num(tissue), 0.0, 1.0)
+    weight = np.where(known & (share >= MIN_EVIDENCE), share, 0.0)
+    pieces, alone = _pieces(known, weight, cells_per_patch)
+    cells = _Cells(own, weight, pieces, alone)
+    features, total = [own], np.zeros(own.shape)
     for radius in range(1, N_RINGS + 1):
-        features += _ring(own, radius, cells_per_patch)
+        mean, largest, count = _ring(cells, radius, cells_per_patch)
+        features += [mean, largest]
+        total += count
+    n_neighbors = (2 * N_RINGS + 1) ** 2 - 1
+    features.append(np.minimum(1.0, total / n_neighbors))
     return np.where(known[..., None], np.stack(features, axis=-1), np.nan)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """What the rings are made of, arrays of shape (rows, cols)."""
+
+    own: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    """As a neighbor."""
+    pieces: NDArray[np.intp]
+    """Number of the piece of tissue; 0 = not classified."""
+    alone: NDArray[np.bool_]
+
+
+def _pieces(
+    known: NDArray[np.bool_], weight: NDArray[np.float64], cells_per_patch: int
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the connected piece of each cell, and which cells lie on a small one."""
+    from scipy.ndimage import label
+
+    pieces, n = label(known, np.ones((3, 3)))
+    size = np.bincount(pieces.ravel(), (weight > 0).ravel(), n + 1) / cells_per_patch**2
+    return pieces.astype(np.intp), (size <= ALONE_UP_TO)[pieces]
+
+
 def _ring(
-    own: NDArray[np.float64], radius: int, step: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and largest logit of the cells at `radius` times `step` from each."""
-    rows, cols = own.shape
+    cells: _Cells, radius: int, step: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, largest and weight of the cells at `radius` times `step` from each."""
+    rows, cols = cells.own.shape
     reach = radius * step
-    padded = np.pad(own, reach, constant_values=np.nan)
-    total, count = OWN_WEIGHT * np.nan_to_num(own), np.full(own.shape, OWN_WEIGHT)
-    largest = np.full(own.shape, np.nan)
+    logits, weights = (np.pad(np.nan_to_num(a), reach) for a in (cells.own, cells.weight))
+    pieces = np.pad(cells.pieces, reach)
+    total, count = OWN_WEIGHT * np.nan_to_num(cells.own), np.zeros(cells.own.shape)
+    largest = np.full(cells.own.shape, -np.inf)
     for down, right in product(range(-radius, radius + 1), repeat=2):
         if max(abs(down), abs(right)) < radius:
             continue
         top, left = reach + down * step, reach + right * step
-        neighbor = padded[top : top + rows, left : left + cols]
-        total += np.nan_to_num(neighbor)
-        count += ~np.isnan(neighbor)
-        largest = np.fmax(largest, neighbor)
-    return total / count, np.where(np.isnan(largest), own, largest)
+        there = np.s_[top : top + rows, left : left + cols]
+        weight = np.where((pieces[there] == cells.pieces) & ~cells.alone, weights[there], 0.0)
+        total += weight * logits[there]
+        count += weight
+        largest = np.where(weight > 0, np.maximum(largest, logits[there]), largest)
+    mean = total / (OWN_WEIGHT + count)
+    return mean, np.where(np.isinf(largest), cells.own, largest), count

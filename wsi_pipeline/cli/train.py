@@ -17,6 +17,7 @@ from wsi_pipeline.config import STAIN_METHODS
 from wsi_pipeline.learning.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from wsi_pipeline.classifier import ModelCard
     from wsi_pipeline.learning.training.recipe import Recipe
 
 DEFAULTS: Final = {field.name: field.default for field in fields(TrainingOptions)}
@@ -32,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DATASET is a folder of slides with *_truth.png beside them: fit the refinement by "
         "neighbors for --model, which must not have been trained on them")  # fmt: skip
     add("--model", metavar="NAME_OR_DIR", help="with --slides: the model to extend")
+    add("--pieces", metavar="NAME_OR_DIR",
+        help="with --slides: keep the neighbors' weights of this model (the one that training "
+        "started from, or --model itself) and fit how cells with few neighbors are judged, on "
+        "cores and strips cut from the training slides")  # fmt: skip
     add("--folds", type=int, metavar="K",
         help="train K teachers instead, each without one fold of the training patients; MODEL_DIR "
         "then holds fold-1 ... and out_of_fold.csv")  # fmt: skip
@@ -199,7 +204,9 @@ def _extend(options: argparse.Namespace) -> int:
     from wsi_pipeline.learning.training.context import add_context, add_context_by_teachers
 
     card = find_model(options.model or DEFAULT_MODEL)
-    if options.teacher is None:
+    if options.pieces is not None:
+        card = _add_pieces(card, options)
+    elif options.teacher is None:
         card = add_context(card, options.dataset, options.out)
     else:
         card = add_context_by_teachers(card, options.dataset, options.teacher, options.out)
@@ -211,3 +218,17 @@ def _extend(options: argparse.Namespace) -> int:
         )
     print(f"model folder {options.out}, judged on {card.record['context']['metrics']['on']}")
     return EXIT_DONE
+
+
+def _add_pieces(card: ModelCard, options: argparse.Namespace) -> ModelCard:
+    from wsi_pipeline.classifier import find_model
+    from wsi_pipeline.errors import ConfigError
+    from wsi_pipeline.learning.training.small_pieces import add_pieces
+
+    source = find_model(options.pieces)
+    if source.context is None:
+        raise ConfigError(
+            f"{source.name} has no refinement by neighbors to keep",
+            "Fit one with --slides alone or with --teacher",
+        )
+    return add_pieces(card, source.context, options.dataset, options.out)

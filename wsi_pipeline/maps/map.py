@@ -73,6 +73,9 @@ class ProbabilityMap:
     """How many classified patches cover the cell, where borders alone were refined: less than the
     square of patch side over stride = the others that cover it were estimated from their neighbors.
     None where there was no such choice."""
+    familiarity: FloatArray | None = None
+    """float32: share of the training data's patches that look as strange to the network or
+    stranger, 0 to 1; low = it has seen nothing like it. None: it cannot be known."""
     mask: TissueRaster | None = None
     """The tissue mask; None in maps of versions that did not store it."""
 
@@ -82,7 +85,15 @@ class ProbabilityMap:
                 "values must be float32 (rows, cols), received "
                 f"{self.values.dtype} {self.values.shape}"
             )
-        for name in ("tissue", "raw", "uncertainty", "quality", "estimated", "patches"):
+        for name in (
+            "tissue",
+            "raw",
+            "uncertainty",
+            "quality",
+            "estimated",
+            "patches",
+            "familiarity",
+        ):
             array = getattr(self, name)
             if array is not None and array.shape != self.values.shape:
                 raise ValueError(

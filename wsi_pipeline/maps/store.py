@@ -35,7 +35,7 @@ ATTRIBUTES_KEY: Final = "wsi_pipeline"
 CHUNK_CELLS: Final = 1024
 """Longest side of a chunk: all but very dense maps are one chunk."""
 
-_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches")
+_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
 _MASK: Final = "mask"
 """Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
 _RERUN = "Run the slide again with --overwrite"

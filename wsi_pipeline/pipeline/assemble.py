@@ -19,8 +19,8 @@ from wsi_pipeline.maps.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.maps.coarse import estimates
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.names import shown
-from wsi_pipeline.pipeline.blocks import BlockOutcome
-from wsi_pipeline.pipeline.plan import SlidePlan, pen_flags
+from wsi_pipeline.pipeline.blocks import BlockOutcome, feature_layers
+from wsi_pipeline.pipeline.plan import SlidePlan, mask_fraction, pen_flags
 from wsi_pipeline.pipeline.resolved import ResolvedRun
 from wsi_pipeline.stain import StainNormalizer
 from wsi_pipeline.tissue import QualityFlag
@@ -66,7 +66,9 @@ def assemble_map(
     context = context_of(config, card)
     if context is not None:
         # Patches, not their means, are what it was fitted on: means are less sure of themselves.
-        refined = context.refine(patches, grid.cells_per_patch)
+        mask = plan.tissue_mask
+        tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
+        refined = context.refine(patches, grid.cells_per_patch, tissue)
         values, raw = on_cells(refined, layers["probability"], grid)[0], values
     attributes = {
         "version": wsi_pipeline.__version__,
@@ -87,6 +89,7 @@ def assemble_map(
         "stain": normalizer.method if normalizer else "none",
         "white_balance": plan.white_balance.to_dict(),
         "threshold": threshold_of(config, card),
+        "familiarity": slide_familiarity(card, layers),
         "context": raw is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),
@@ -106,8 +109,37 @@ def assemble_map(
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
         quality=quality,
         **marks,
+        familiarity=cell_familiarity(card, layers, grid),
         mask=raster_of(plan),
     )
+
+
+def features_of(card: ModelCard, layers: dict[str, NDArray[Any]]) -> FloatArray | None:
+    """Return the network's features at the patch positions, (rows, cols, n); None without any."""
+    if card.familiarity is None:
+        return None
+    names = feature_layers(card.familiarity.n_features)
+    features = np.stack([layers[name] for name in names], axis=-1)
+    return None if np.isnan(features).all() else features
+
+
+def cell_familiarity(
+    card: ModelCard, layers: dict[str, NDArray[Any]], grid: TileGrid
+) -> FloatArray | None:
+    """Return for each cell the share of the archive's patches that look as strange or stranger."""
+    features = features_of(card, layers)
+    if features is None or card.familiarity is None:
+        return None
+    return cells_from_patches(card.familiarity.cells(features), grid)
+
+
+def slide_familiarity(card: ModelCard, layers: dict[str, NDArray[Any]]) -> dict[str, Any] | None:
+    """Return `SlideFamiliarity` as plain data; None where it cannot be known."""
+    features = features_of(card, layers)
+    if features is None or card.familiarity is None:
+        return None
+    found = card.familiarity.judge(features[~np.isnan(features).any(-1)])
+    return found.to_dict() if found else None
 
 
 def raster_of(plan: SlidePlan) -> TissueRaster:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelRequest, predict_views
+from wsi_pipeline.classifier import ModelRequest, predict_features, predict_views
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, RgbArray
 from wsi_pipeline.maps import BlockStore
@@ -24,6 +24,10 @@ from wsi_pipeline.tissue import QualityFlag, WhiteBalance, patch_flags
 
 PATCHES_AT_ONCE = 2048
 """Patches that are cut and classified together: bounds memory where patches overlap."""
+
+
+FEATURE = "feature_"
+"""Begins the name of a layer that holds one of the network's features."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +47,16 @@ class BlockTask:
     normalizer: StainNormalizer | None
     tta: bool
     store: BlockStore
+
+    @property
+    def n_features(self) -> int:
+        """Features of a patch that the store takes."""
+        return sum(name.startswith(FEATURE) for name in self.store.layers)
+
+
+def feature_layers(n_features: int) -> tuple[str, ...]:
+    """Return the names of the layers that hold the network's features, one each."""
+    return tuple(f"{FEATURE}{k:03d}" for k in range(n_features))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
     shape = (task.block.n_rows, task.block.n_cols)
     probability = np.full(shape, np.nan, np.float32)
     spread = np.full(shape, np.nan, np.float32)
+    features = np.full((*shape, task.n_features), np.nan, np.float32)
     quality = np.zeros(shape, np.uint8)
     read_seconds = classify_seconds = 0.0
     local = Block(0, 0, *shape)
@@ -118,7 +133,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
             at = (part.rows, part.cols)
             pixels = task.white_balance.apply(part.pixels)
             quality[at] |= patch_flags(pixels, task.spacing_um_px)
-            probability[at], spread[at] = _classify(task, pixels)
+            probability[at], spread[at], features[at] = _classify(task, pixels)
         classify_seconds += time.perf_counter() - clock
         clock = time.perf_counter()
     layers: dict[str, FloatArray | NDArray[np.uint8]] = {
@@ -127,6 +142,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
     }
     if task.tta:
         layers["uncertainty"] = spread
+    layers |= {name: features[..., k] for k, name in enumerate(feature_layers(task.n_features))}
     task.store.write_block(task.block, layers)
     return BlockOutcome(
         int(task.keep.sum()) - n_lost, n_lost, problem, read_seconds, classify_seconds
@@ -177,13 +193,20 @@ def _read_parts(reader: SlideReader, task: BlockTask, part: Block) -> Iterator[P
         yield Patches(pixels, rows[some] + inner.row, cols[some] + inner.col)
 
 
-def _classify(task: BlockTask, pixels: RgbArray) -> tuple[FloatArray, FloatArray | float]:
+def _classify(
+    task: BlockTask, pixels: RgbArray
+) -> tuple[FloatArray, FloatArray | float, FloatArray | float]:
+    """Return probability, spread over the views and features of patches; NaN for what is not."""
     if task.normalizer is not None:
         pixels = task.normalizer.transform(pixels)
     classifier = task.model.load()
+    if not task.tta and not task.n_features:
+        return classifier.predict(pixels), np.nan, np.nan
+    probability, features = predict_features(classifier, pixels)
+    spread: FloatArray | float = np.nan
     if task.tta:
-        return predict_views(classifier, pixels)
-    return classifier.predict(pixels), np.nan
+        probability, spread = predict_views(classifier, pixels)
+    return probability, spread, np.nan if features is None else features
 
 
 def _box_px(task: BlockTask, part: Block) -> Box:

@@ -17,7 +17,7 @@ from wsi_pipeline.classifier import ModelRequest
 from wsi_pipeline.config import Config
 from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.maps import BlockStore
-from wsi_pipeline.pipeline.blocks import BlockOutcome, block_tasks, classify_block
+from wsi_pipeline.pipeline.blocks import BlockOutcome, block_tasks, classify_block, feature_layers
 from wsi_pipeline.pipeline.choices import PatchChoice
 from wsi_pipeline.pipeline.plan import SlidePlan
 from wsi_pipeline.stain import StainNormalizer
@@ -57,8 +57,11 @@ def classify(
     place: BlockStores,
     executor: BlockExecutor,
     progress: Progress | None,
+    n_features: int = 0,
 ) -> tuple[dict[str, NDArray[Any]], list[BlockOutcome]]:
     """Classify what is not in store yet, pass by pass.
+
+    With `n_features` the network's features are kept too, see `feature_layers`.
 
     Returns
     -------
@@ -69,6 +72,7 @@ def classify(
     """
     tta = config.inference.tta
     names = ("probability", "quality", *(("uncertainty",) if tta else ()))
+    names += feature_layers(n_features)
     count, outcomes = _Count(plan.n_patches, progress), list[BlockOutcome]()
     visited, layers = np.zeros_like(plan.keep), dict[str, NDArray[Any]]()
     keep = choice.first()

@@ -136,8 +136,17 @@ def do_slide(
     stores = BlockStores(folder / WORKING_NAME, run.map_sha256(job))
     with clock("classify"):
         choice = choice_of(plan, config, run.card)
+        reference = run.card.familiarity
         layers, outcomes = classify(
-            plan, choice, config, run.model, normalizer, stores, executor, progress
+            plan,
+            choice,
+            config,
+            run.model,
+            normalizer,
+            stores,
+            executor,
+            progress,
+            reference.n_features if reference else 0,
         )
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):
@@ -155,6 +164,7 @@ def do_slide(
         "device": device,
         "stain": stain,
         "threshold": map_.threshold,
+        "familiarity": map_.attributes["familiarity"],
     }
     if plan.n_patches:
         facts |= write_outputs(run, job, plan, map_, clock)

@@ -129,6 +129,7 @@ def subtitle(map_: ProbabilityMap, caption: Caption, threshold: float) -> str:
     return (
         f"{mpp} µm/px ({caption.mpp_source})  ·  model {caption.model}"
         f"  ·  threshold {threshold:.3g}{_estimated_share(map_)}{_balance(map_)}"
+        f"{_unfamiliar(map_)}"
     )
 
 
@@ -138,6 +139,12 @@ def _estimated_share(map_: ProbabilityMap) -> str:
         return ""
     share = map_.estimated.sum() / max(1, np.isfinite(map_.values).sum())
     return f"  ·  coarse to fine: {share:.0%} of the cells from neighbors"
+
+
+def _unfamiliar(map_: ProbabilityMap) -> str:
+    """Return a warning where the slide is not like the training data, "" elsewhere."""
+    known = map_.attributes.get("familiarity")
+    return "" if not known or known["familiar"] else "  ·  UNFAMILIAR to the model: do not rely on"
 
 
 def _balance(map_: ProbabilityMap) -> str:

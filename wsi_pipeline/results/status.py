@@ -82,6 +82,15 @@ class StainFacts(StatusPart):
     lab_mean: tuple[float, float, float] | None = None
 
 
+class FamiliarityFacts(StatusPart):
+    """Whether the slide looks like the model's training data, in the network's own features."""
+
+    familiar: bool
+    score: float
+    """1 is the border that 19 in 20 training slides keep; below it is unfamiliar."""
+    reasons: tuple[str, ...] = ()
+
+
 class ThumbnailFacts(StatusPart):
     """The stored picture that overlays are drawn on."""
 
@@ -197,6 +206,8 @@ class FinishedSlideStatus(SlideStatus):
     stain: StainFacts | None = None
     threshold: float | None = None
     """Probability from which a cell is called IDC."""
+    familiarity: FamiliarityFacts | None = None
+    """None: it cannot be known, which is not "familiar"."""
     settings: ResultSettings | None = None
     totals: Annotated[SlideTotals | None, BeforeValidator(_totals)] = None
     """None where nothing was classified."""

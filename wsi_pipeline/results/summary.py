@@ -41,6 +41,8 @@ COLUMNS: Final = (
     "max_probability",
     "uncertainty",
     "flagged_share",
+    "familiar",
+    "familiarity_score",
     "scanner",
     "scan_date",
     "scan_date_source",
@@ -185,11 +187,13 @@ def _result_columns(status: Done | Empty) -> dict[str, Any]:
         "mpp_x": mpp[0],
         "mpp_y": mpp[1],
         "mpp_source": status.mpp_source,
-        "notes": "; ".join(status.warnings) or None,
+        "notes": "; ".join((*status.warnings, *_unfamiliar(status))) or None,
         "patches": status.patches,
         "patches_lost": status.patches_lost,
         "uncertainty": status.uncertainty,
         "flagged_share": status.flagged_share,
+        "familiar": _yes_or_no(status),
+        "familiarity_score": status.familiarity and status.familiarity.score,
     }
     if totals is not None:
         columns |= {
@@ -203,6 +207,20 @@ def _result_columns(status: Done | Empty) -> dict[str, Any]:
     if isinstance(status, Empty):
         columns |= {"idc_mm2": 0.0, "regions": 0}
     return columns
+
+
+def _yes_or_no(status: Done | Empty) -> str | None:
+    """Return whether the slide is familiar to the model; None where it cannot be known."""
+    if status.familiarity is None:
+        return None
+    return "yes" if status.familiarity.familiar else "no"
+
+
+def _unfamiliar(status: Done | Empty) -> list[str]:
+    known = status.familiarity
+    if known is None or known.familiar:
+        return []
+    return [f"unfamiliar to the model ({'; '.join(known.reasons)})"]
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
-from wsi_pipeline.classifier.classifier import calibrated
+from wsi_pipeline.classifier.classifier import calibrated, split_outputs
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
@@ -53,20 +53,27 @@ class KerasClassifier:
 
     def predict(self, patches: RgbArray) -> FloatArray:
         """Return the calibrated probability of each patch, float32 (N,)."""
+        return self.predict_features(patches)[0]
+
+    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return probabilities (N,), and features (N, n) where the network gives any."""
         if not len(patches):
-            return np.empty(0, np.float32)
+            return np.empty(0, np.float32), None
         low, high = self._card.input_range
-        outputs = []
+        batches = []
         with self._lock:
             for start in range(0, len(patches), self._batch_size):
                 batch = np.zeros((self._batch_size, *patches.shape[1:]), np.float32)
                 part = patches[start : start + self._batch_size]
                 batch[: len(part)] = part
                 batch = batch * np.float32((high - low) / 255.0) + np.float32(low)
-                outputs.append(np.asarray(self._model.predict_on_batch(batch))[: len(part)])
-        found = np.concatenate(outputs)
+                given = self._model.predict_on_batch(batch)
+                given = given if isinstance(given, list | tuple) else [given]
+                batches.append([np.asarray(output)[: len(part)] for output in given])
+        outputs = [np.concatenate(output) for output in zip(*batches, strict=True)]
+        found, features = split_outputs(outputs, self._card)
         self._card.require_fitting(found)
-        return calibrated(found, self._card)
+        return calibrated(found, self._card), features
 
 
 def load_keras_model(card: ModelCard) -> keras.Model:
@@ -90,7 +97,9 @@ def load_keras_model(card: ModelCard) -> keras.Model:
             f"{card.name} takes input {shape}, its card says patches of {side} x {side} RGB",
             "patch_size_px in model.json must be the side the network was built for",
         )
-    card.require_fitting(np.full((1, *(n or 1 for n in model.output_shape[1:])), 0.5))
+    shapes = model.output_shape if len(model.outputs) > 1 else [model.output_shape]
+    examples = [np.full((1, *(n or 1 for n in shape[1:])), 0.5) for shape in shapes]
+    card.require_fitting(split_outputs(examples, card)[0])
     return model
 
 
@@ -108,16 +117,16 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     ----------
     model : keras.Model
     policy : {"float32", "mixed_bfloat16", "mixed_float16"}
-        Of every layer but the last, which gives float32 in any case. Weights stay float32.
+        Of every layer but the outputs, which give float32 in any case. Weights stay float32.
     """
-    last = model.layers[-1].name
+    last = {output._keras_history.operation.name for output in model.outputs}
 
     def clone(layer: Any) -> Any:
         if isinstance(layer, keras.Model):  # a network inside the network
             return in_precision(layer, policy)
         config = layer.get_config()
         is_input = isinstance(layer, keras.layers.InputLayer)
-        if "dtype" in config and layer.name != last and not is_input:
+        if "dtype" in config and layer.name not in last and not is_input:
             config["dtype"] = policy
         return layer.__class__.from_config(config)
 

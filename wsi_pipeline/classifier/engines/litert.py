@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
-from wsi_pipeline.classifier.classifier import calibrated
+from wsi_pipeline.classifier.classifier import calibrated, split_outputs
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
@@ -42,14 +42,20 @@ class LiteRTClassifier:
 
     def predict(self, patches: RgbArray) -> FloatArray:
         """Return the calibrated probability of each patch, float32 (N,)."""
-        if not len(patches):
-            return np.empty(0, np.float32)
-        batches = (patches[start : start + BATCH] for start in range(0, len(patches), BATCH))
-        found = np.concatenate(list(self._pool.map(self._run, batches)))
-        self._card.require_fitting(found)
-        return calibrated(found, self._card)
+        return self.predict_features(patches)[0]
 
-    def _run(self, patches: RgbArray) -> FloatArray:
+    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return probabilities (N,), and features (N, n) where the network gives any."""
+        if not len(patches):
+            return np.empty(0, np.float32), None
+        batches = (patches[start : start + BATCH] for start in range(0, len(patches), BATCH))
+        parts = list(self._pool.map(self._run, batches))
+        outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        found, features = split_outputs(outputs, self._card)
+        self._card.require_fitting(found)
+        return calibrated(found, self._card), features
+
+    def _run(self, patches: RgbArray) -> list[FloatArray]:
         try:
             engine = self._idle.pop()
         except IndexError:
@@ -71,7 +77,7 @@ class _Engine:
         try:
             self._interpreter = Interpreter(str(card.litert_path), num_threads=1)
             self._input = self._interpreter.get_input_details()[0]["index"]
-            self._output = self._interpreter.get_output_details()[0]["index"]
+            self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
             self._interpreter.resize_tensor_input(self._input, self._shape, strict=False)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -80,13 +86,12 @@ class _Engine:
                 "Delete model.tflite to use the Keras model, or make the folder again",
             ) from error
 
-    def run(self, patches: RgbArray) -> FloatArray:
-        """Return what the last layer gives for at most `BATCH` patches."""
+    def run(self, patches: RgbArray) -> list[FloatArray]:
+        """Return what each output gives for at most `BATCH` patches."""
         batch = np.zeros(self._shape, np.float32)
         batch[: len(patches)] = patches
         if (self._low, self._high) != (0.0, 255.0):
             batch = batch * np.float32((self._high - self._low) / 255.0) + np.float32(self._low)
         self._interpreter.set_tensor(self._input, batch)
         self._interpreter.invoke()
-        outputs: FloatArray = self._interpreter.get_tensor(self._output)[: len(patches)]
-        return outputs
+        return [self._interpreter.get_tensor(n)[: len(patches)] for n in self._outputs]

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from wsi_pipeline.classifier.card import ModelCard, read_card
+from wsi_pipeline.classifier.classifier import predict_features
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 if TYPE_CHECKING:
@@ -61,19 +62,23 @@ class RemoteClassifier:
 
     def predict(self, patches: RgbArray) -> FloatArray:
         """Return the probability of IDC of each patch, float32 (N,)."""
+        return self.predict_features(patches)[0]
+
+    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return probabilities (N,), and features (N, n) where the network gives any."""
         # What a worker scatters stays in its memory until the other one fetches it.
         data = self._client.scatter(patches, hash=False)
         future = self._submit(_predict, self._request, data)
-        probability: FloatArray = future.result()
-        return probability
+        found: tuple[FloatArray, FloatArray | None] = future.result()
+        return found
 
     def _submit(self, function: Any, *arguments: Any) -> Any:
         # Readers wait for it: it goes before whatever else the worker has to do.
         return self._client.submit(function, *arguments, resources=ONE_GPU, priority=10, pure=False)
 
 
-def _predict(request: ModelRequest, patches: RgbArray) -> FloatArray:
-    return request.load().predict(patches)
+def _predict(request: ModelRequest, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+    return predict_features(request.load(), patches)
 
 
 def _device_of(request: ModelRequest) -> str:

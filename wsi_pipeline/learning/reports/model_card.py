@@ -16,6 +16,16 @@ PICTURES: Final = (
     "`wsi-pipeline evaluate DATASET --model MODEL_DIR -o REPORT` on your copy of the data; none is "
     "kept here, as they are images of patients."
 )
+ALTERATIONS: Final = (
+    "stain_strength",
+    "stain_turn",
+    "tint",
+    "light",
+    "ink",
+    "glass",
+    "color_exchange",
+    "scale",
+)
 NEVER: Final = "Never for screening patients."
 
 
@@ -45,6 +55,7 @@ def model_card_text(card: ModelCard) -> str:
         "## Figures",
         _figures(record),
         *_slide_figures(record),
+        *_familiarity(card),
         "## Limits",
         _limits(card),
         "## Licence",
@@ -60,7 +71,7 @@ def _network(card: ModelCard) -> str:
     lines = [
         f"- {card.architecture or 'architecture not stated'}, "
         f"{card.record.get('parameters', 0):,} parameters, "
-        f"{'from ' + training['weights'] if training.get('weights') else 'from scratch'}",
+        f"{_origin(training)}",
         f"- {len(history)} epochs in {seconds / 60:.0f} minutes ({training.get('machine', '–')})",
         f"- {training.get('with', '–')}, made {training.get('made', '–')}",
     ]
@@ -79,6 +90,7 @@ def _network(card: ModelCard) -> str:
         "stain_normalization",
         "positive_weight",
         "seed",
+        *((*ALTERATIONS, "teacher_weight") if training.get("start") else ()),
     )
     options = ", ".join(f"{name} {training[name]}" for name in shown if name in training)
     lines += [f"- {options}"] if options else []
@@ -89,8 +101,26 @@ def _network(card: ModelCard) -> str:
             f"- taught by out-of-fold logits ({training['teacher']}): weight "
             f"{training['teacher_weight']:g}, temperature {training['teacher_temperature']:g}"
         )
+    lines += _started_from(training.get("started_from") or {})
     lines += _eight_bits(card.record.get("litert") or {})
     return "\n".join(lines)
+
+
+def _origin(training: Mapping[str, Any]) -> str:
+    if training.get("start"):
+        return f"trained on from {training['start']}"
+    return f"from {training['weights']}" if training.get("weights") else "from scratch"
+
+
+def _started_from(before: Mapping[str, Any]) -> list[str]:
+    """Return how the model was made that training started from, which this one may replace."""
+    if not before:
+        return []
+    taught = f", taught by {before['teacher']}" if before.get("teacher") else ""
+    return [
+        f"- the model it started from: sha256 `{before.get('sha256', '')[:12]}`, made "
+        f"{before.get('made', '–')} by `{before.get('command', '–')}`{taught}"
+    ]
 
 
 def _eight_bits(served: Mapping[str, Any]) -> list[str]:
@@ -114,6 +144,13 @@ def _data(record: Mapping[str, Any]) -> str:
         f"{len(split.get('validation', ()))} patients for validation, "
         f"{len(split.get('left_out', ()))} left out",
     ]
+    other = data.get("other_tissue") or {}
+    if other:
+        lines.insert(
+            1,
+            f"- Negatives: {other['patches']:,} patches of {len(other['slides'])} slides without "
+            f"IDC ({other.get('source', '')}{', '.join(other['slides'])})",
+        )
     lines += [f"- {kind}: {n}" for kind, n in (data.get("problems") or {}).items()]
     return "\n".join(lines)
 
@@ -167,7 +204,36 @@ def _slide_figures(record: Mapping[str, Any]) -> list[str]:
         if scores:
             values = (scores.get(name, float("nan")) for name in ("auc", "balanced_accuracy", "f1"))
             lines.append(f"| {words} | {' | '.join(f'{value:.3f}' for value in values)} |")
+    lines += _cores(figures.get("cores") or {}, context.get("pieces"))
     return ["## Whole slides", "\n".join(lines)]
+
+
+def _cores(cores: Mapping[str, Any], n_pieces: int | None) -> list[str]:
+    if not cores:
+        return []
+    words = [
+        f"{name.split('_')[1]} mm {'of IDC' if name.startswith('idc') else 'without IDC'} "
+        f"{found['called']} of {found['cores']}"
+        for name, found in cores.items()
+    ]
+    return [
+        "",
+        f"How cells with few neighbors are judged was fitted on {n_pieces} cores and strips cut "
+        f"from training slides. Cores cut off the grid from validation slides, called: "
+        f"{'; '.join(words)}.",
+    ]
+
+
+def _familiarity(card: ModelCard) -> list[str]:
+    if card.familiarity is None:
+        return []
+    n = (card.record["familiarity"]).get("slides", "–")
+    return [
+        "## Familiarity",
+        "A second output gives the network's pooled features. A slide is unfamiliar where their "
+        f"mean lies farther from the mean of {n} patients of the archive (Mahalanobis) than 19 in "
+        "20 of these do, each judged by the others.",
+    ]
 
 
 def _limits(card: ModelCard) -> str:

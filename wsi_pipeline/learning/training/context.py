@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, read_card
-from wsi_pipeline.classifier.context import ring_features
+from wsi_pipeline.classifier.context import N_FEATURES, ring_features
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
@@ -47,6 +47,13 @@ class LabelledMap:
     """float32, shape (rows, cols); NaN = not classified."""
     truth: NDArray[np.uint8]
     """uint8, shape (rows, cols): 0 = no label, 1 = not IDC, 2 = IDC."""
+    tissue: FloatArray | None = field(default=None, kw_only=True)
+    """float32, shape (rows, cols): share of each cell on tissue; None = all of it."""
+
+    @property
+    def features(self) -> NDArray[np.float64]:
+        """What the neighbors' weights are fitted on, float64 (rows, cols, N_FEATURES)."""
+        return ring_features(self.values, 1, self.tissue)[..., :N_FEATURES]
 
 
 def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
@@ -75,13 +82,13 @@ def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
             f"{slides} holds {len(truths)} slides with a *_truth.png",
             "At least three are needed to fit on some and judge on another",
         )
-    labelled = [_classify(card, truth) for truth in truths]
-    context, figures = _judge(
+    labelled = [classify_truth(card, truth) for truth in truths]
+    context, figures = judge(
         fit_context(labelled), labelled, leave_one_out(labelled), card.threshold
     )
     figures = {"on": f"each slide by weights of the others; {NOT_CLASSIFIED}", **figures}
     slides_used = {"slides": [item.slide_id for item in labelled]}
-    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+    return write_context(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
 
 
 def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: Path) -> ModelCard:
@@ -127,18 +134,18 @@ def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: 
         fold: _same_scale(card, read_card(fold_folder(teachers, fold)))
         for fold in sorted({fold_of[truth.slide_id] for truth in training})
     }
-    fitted = [_classify(cards[fold_of[truth.slide_id]], truth) for truth in training]
-    judged = [_classify(card, truth) for truth in validation]
+    fitted = [classify_truth(cards[fold_of[truth.slide_id]], truth) for truth in training]
+    judged = [classify_truth(card, truth) for truth in validation]
     context = fit_context(fitted)
-    refined = [context.refine(item.values) for item in judged]
-    context, figures = _judge(context, judged, refined, card.threshold)
+    refined = [context.refine(item.values, 1, item.tissue) for item in judged]
+    context, figures = judge(context, judged, refined, card.threshold)
     figures = {"on": f"validation slides, which chose the threshold; {NOT_CLASSIFIED}", **figures}
     slides_used = {
         "slides": [item.slide_id for item in fitted],
         "validation_slides": [item.slide_id for item in judged],
         "teachers": {str(fold): teacher.sha256 for fold, teacher in cards.items()},
     }
-    return _write(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+    return write_context(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
 
 
 def _same_scale(card: ModelCard, teacher: ModelCard) -> ModelCard:
@@ -152,7 +159,7 @@ def _same_scale(card: ModelCard, teacher: ModelCard) -> ModelCard:
     return teacher
 
 
-def _judge(
+def judge(
     context: ContextRefinement,
     judged: Sequence[LabelledMap],
     refined: Sequence[FloatArray],
@@ -189,8 +196,8 @@ def _mean_over_slides(
 def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
     """Return each slide's map refined by weights that were fitted on all the others."""
     return [
-        fit_context([*labelled[:k], *labelled[k + 1 :]]).refine(labelled[k].values)
-        for k in range(len(labelled))
+        fit_context([*labelled[:k], *labelled[k + 1 :]]).refine(item.values, 1, item.tissue)
+        for k, item in enumerate(labelled)
     ]
 
 
@@ -202,7 +209,7 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
     ContextRefinement
         With threshold 0.5: choose one on validation slides.
     """
-    weights, bias = fit_logistic([ring_features(item.values) for item in labelled], labelled)
+    weights, bias = fit_logistic([item.features for item in labelled], labelled)
     return ContextRefinement(tuple(float(v) for v in weights), bias, 0.5)
 
 
@@ -241,8 +248,16 @@ def fit_logistic(
     return found.x[:-1], float(found.x[-1])
 
 
-def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
+def classify_truth(card: ModelCard, truth: SlideTruth) -> LabelledMap:
     """Run the slide without refinement and bring its truth onto the map's cells."""
+    map_ = classify_slide(card, truth.slide_path)
+    logger.info("%s classified", truth.slide_id)
+    cells = truth.on_cells(map_.values.shape)
+    return LabelledMap(truth.slide_id, map_.values, cells, tissue=map_.tissue)
+
+
+def classify_slide(card: ModelCard, path: Path, um_px: float | None = None) -> ProbabilityMap:
+    """Run a slide or picture by the model's folder without refinement."""
     config = load_config(
         None,
         {"model": str(card.folder), "outputs": "map", "inference": {"context": False}},
@@ -250,11 +265,9 @@ def _classify(card: ModelCard, truth: SlideTruth) -> LabelledMap:
     with tempfile.TemporaryDirectory() as scratch:
         cores = available_cores()
         run = resolve_run(config, Path(scratch)).placed(cores, on_gpu_workers=False)
-        job = SlideJob(truth.slide_id, SlideSource(truth.slide_path))
+        job = SlideJob(path.stem, SlideSource(path, um_px))
         result = do_slide(run, job, ThreadBlockExecutor(cores))
-        values = ProbabilityMap.open(result.map_path).values
-    logger.info("%s classified", truth.slide_id)
-    return LabelledMap(truth.slide_id, values, truth.on_cells(values.shape))
+        return ProbabilityMap.open(result.map_path)
 
 
 def _pooled(
@@ -272,7 +285,7 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def _write(card: ModelCard, context: dict[str, Any], out: Path) -> ModelCard:
+def write_context(card: ModelCard, context: dict[str, Any], out: Path) -> ModelCard:
     """Copy the model's files and write the card last: a folder with a card is whole."""
     with storing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ from wsi_pipeline.learning.reports.scoring import (
     scores_record,
 )
 from wsi_pipeline.learning.training.calibration import fit_temperature
+from wsi_pipeline.learning.training.familiarity import add_familiarity, with_features
 from wsi_pipeline.learning.training.options import PLACES, TrainingOptions, as_arguments
 from wsi_pipeline.learning.training.trainer import EpochProgress, predict, train
 
@@ -194,7 +195,8 @@ def package(
     Temperature, thresholds and figures are of the network as CPUs will run it.
     """
     validation = division.validation
-    litert, served = write_networks(network, out), {"precision": "float32"}
+    litert = write_networks(with_features(network, division.training), out)
+    served = {"precision": "float32"}
     raw = predict(network, validation.images)
     if recipe.quantize:
         raw, served = quantize_where_as_good(litert, division.training, validation, raw)
@@ -212,7 +214,8 @@ def package(
         "license": "Apache-2.0",
         "notice": "Research use only. Not for diagnosis. Never for screening patients.",
     }
-    return write_card(out, record, division.reference)
+    card = write_card(out, record, division.reference)
+    return add_familiarity(card, division.training, validation)
 
 
 def _interface(recipe: Recipe) -> dict[str, Any]:

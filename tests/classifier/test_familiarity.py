@@ -1,0 +1,78 @@
+"""Whether a slide looks like the training data."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wsi_pipeline.classifier.familiarity import FamiliarityReference
+from wsi_pipeline.errors import ModelError
+
+
+@pytest.fixture
+def reference() -> FamiliarityReference:
+    """Slides whose mean features scatter by 0.1 about 0; patches by 1."""
+    lengths = np.quantile(np.random.default_rng(0).chisquare(4, 20_000), np.linspace(0, 1, 201))
+    return FamiliarityReference(np.zeros(4), 0.01 * np.eye(4), 9.5, lengths)
+
+
+def _patches(n: int, shift: float = 0.0) -> NDArray[np.float32]:
+    return np.random.default_rng(1).normal(shift, 1, (n, 4)).astype(np.float32)
+
+
+def test_a_slide_like_those_of_training_is_familiar(reference: FamiliarityReference) -> None:
+    found = reference.judge(_patches(400))
+    assert found is not None
+    assert found.familiar
+    assert found.score > 1
+    assert found.reasons == ()
+
+
+def test_a_small_shift_of_all_patches_is_unfamiliar_though_no_patch_is_far(
+    reference: FamiliarityReference,
+) -> None:
+    patches = _patches(400, 0.6)
+    found = reference.judge(patches)
+    assert found is not None
+    assert not found.familiar
+    assert found.score < 1
+    assert "times as far from the training slides" in found.reasons[0]
+    assert (reference.cells(patches) < 0.01).mean() < 0.1
+
+
+def test_few_patches_are_given_the_benefit_of_chance(reference: FamiliarityReference) -> None:
+    shifted = [reference.judge(_patches(n, 0.45)) for n in (5, 2000)]
+    assert [found is not None and found.familiar for found in shifted] == [True, False]
+    assert reference.judge(_patches(3)) is None
+
+
+def test_cells_hold_the_share_of_patches_as_strange_and_nan_stays(
+    reference: FamiliarityReference,
+) -> None:
+    features = np.zeros((2, 2, 4), np.float32)
+    features[0, 1] = 9
+    features[1, 0] = np.nan
+    cells = reference.cells(features)
+    assert cells.dtype == np.float32
+    assert cells[0, 0] > 0.99
+    assert cells[0, 1] == 0
+    assert np.isnan(cells[1, 0])
+    usual = reference.cells(_patches(4000))
+    np.testing.assert_allclose(np.quantile(usual, [0.25, 0.75]), [0.25, 0.75], atol=0.04)
+
+
+def test_it_survives_the_card(reference: FamiliarityReference) -> None:
+    again = FamiliarityReference.from_dict(reference.to_dict())
+    assert again.limit == reference.limit
+    np.testing.assert_allclose(again.covariance, reference.covariance)
+    assert again.judge(_patches(50)) == reference.judge(_patches(50))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mean": []}, {"covariance": [[1.0]]}, {"limit": 0.0}, {"distances": "far"}, {"limit": None}],
+)
+def test_an_unusable_card_entry_is_refused(
+    changes: dict[str, object], reference: FamiliarityReference
+) -> None:
+    with pytest.raises(ModelError, match="`familiarity` of the model card"):
+        FamiliarityReference.from_dict({**reference.to_dict(), **changes})

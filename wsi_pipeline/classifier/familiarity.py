@@ -1,0 +1,150 @@
+"""How far a slide lies from those a model was trained on, in the network's own features.
+
+A network answers on anything. Its features, pooled, say whether what it sees looks like its
+training data: single patches vary much, but their mean over a slide varies little from slide to
+slide of one archive, and another organ, another stain or blur moves it far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_pipeline.errors import ModelError
+from wsi_pipeline.geometry import FloatArray
+
+MIN_PATCHES: Final = 4
+"""Fewer say nothing of a slide."""
+FAR_CELL: Final = 0.01
+"""Share of the archive's patches that lie as far or farther, below which a cell is called far."""
+MANY_FAR: Final = 0.2
+"""Share of a slide's cells that are far, from which it stands among the reasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFamiliarity:
+    """Whether a slide looks like the training data."""
+
+    familiar: bool
+    score: float
+    """How far it may lie over how far it lies: 1 is the border, below it is unfamiliar."""
+    reasons: tuple[str, ...]
+    """Why it is unfamiliar; empty where it is not."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for the slide's record."""
+        return {"familiar": self.familiar, "score": self.score, "reasons": list(self.reasons)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FamiliarityReference:
+    """The training data in the network's features, which its second output gives whitened."""
+
+    mean: NDArray[np.float64]
+    """float64, shape (n,): mean over the archive's slides of their mean feature."""
+    covariance: NDArray[np.float64]
+    """float64, shape (n, n): of the slides' mean features, shrunk."""
+    limit: float
+    """Largest squared Mahalanobis distance of a familiar slide: 5 % of the archive's lie beyond."""
+    distances: NDArray[np.float64]
+    """float64, shape (m,): quantiles, evenly spaced, of the squared length of the features of
+    patches of the archive."""
+
+    @property
+    def n_features(self) -> int:
+        """Features of a patch."""
+        return len(self.mean)
+
+    def cells(self, features: FloatArray) -> FloatArray:
+        """Return for each patch the share of the archive's patches as far or farther, 0 to 1.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (..., n)
+            NaN where not classified, and then the result is.
+        """
+        length = (features.astype(np.float64) ** 2).sum(-1)
+        levels = np.linspace(1.0, 0.0, len(self.distances))
+        share = np.interp(np.nan_to_num(length), self.distances, levels)
+        return np.where(np.isnan(length), np.nan, share).astype(np.float32)
+
+    def judge(self, features: FloatArray) -> SlideFamiliarity | None:
+        """Return whether patches of one slide look like the archive's; None where they are too few.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (patches, n)
+            Of classified patches.
+        """
+        if len(features) < MIN_PATCHES:
+            return None
+        distance = self.distance(features)
+        score = self.limit / max(distance, 1e-9)
+        reasons: tuple[str, ...] = ()
+        if score < 1:
+            far = float((self.cells(features) < FAR_CELL).mean())
+            times = np.sqrt(distance / self.limit)
+            reasons = (
+                f"the mean of its patches lies {times:.1f} times as far from the training slides "
+                "as 19 in 20 of these do",
+                *(
+                    [f"{far:.0%} of its patches look like fewer than 1 in 100 there"]
+                    if far >= MANY_FAR
+                    else []
+                ),
+            )
+        return SlideFamiliarity(score >= 1, round(score, 4), reasons)
+
+    def distance(self, features: FloatArray) -> float:
+        """Return the squared Mahalanobis distance of a slide's mean feature.
+
+        The mean of few patches strays by chance: their own spread, 1 a feature, is added.
+        """
+        offset = features.astype(np.float64).mean(0) - self.mean
+        spread = self.covariance + np.eye(len(self.mean)) / len(features)
+        return float(offset @ np.linalg.solve(spread, offset))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for the model card."""
+        return {
+            "method": "Mahalanobis distance of the mean of a slide's whitened features",
+            "mean": _rounded(self.mean),
+            "covariance": [_rounded(row) for row in self.covariance],
+            "limit": round(self.limit, 4),
+            "distances": _rounded(self.distances),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read it from a model card.
+
+        Raises
+        ------
+        ModelError
+            Where a value is missing or makes no sense.
+        """
+        try:
+            reference = cls(
+                np.asarray(data["mean"], np.float64),
+                np.asarray(data["covariance"], np.float64),
+                float(data["limit"]),
+                np.asarray(data["distances"], np.float64),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"`familiarity` of the model card is not usable: {error!r}") from error
+        n = reference.mean.size
+        fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
+        if not (fits and n and reference.limit > 0 and reference.distances.size > 1):
+            raise ModelError(
+                f"`familiarity` of the model card has {reference.mean.shape} means, covariance "
+                f"{reference.covariance.shape}, limit {reference.limit}",
+                "Make the model folder again, or remove `familiarity` from model.json",
+            )
+        return reference
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 5) for value in values]

@@ -1,0 +1,210 @@
+"""Fitting how cells with few neighbors are judged, on cores and strips cut from training slides."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.optimize import minimize
+
+from wsi_pipeline.classifier import ContextRefinement, ModelCard
+from wsi_pipeline.classifier.context import N_FEATURES, AloneCalibration, ring_features
+from wsi_pipeline.errors import DatasetError
+from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.learning.data.pieces import (
+    CORES,
+    IDC,
+    OTHER,
+    STRIPS,
+    Mount,
+    Shape,
+    cut_pieces,
+    mount,
+)
+from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
+from wsi_pipeline.learning.training.context import (
+    NOT_CLASSIFIED,
+    LabelledMap,
+    classify_slide,
+    classify_truth,
+    judge,
+    write_context,
+)
+
+logger = logging.getLogger(__name__)
+
+N_EACH: Final = 8
+"""Cores of each size and label of a slide."""
+N_STRIPS: Final = 2
+FADES: Final = (0.25, 2.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PiecesMap:
+    """The unrefined map of pieces on one glass."""
+
+    map: LabelledMap
+    mount: Mount
+
+
+def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out: Path) -> ModelCard:
+    """Fit how cells with few neighbors are judged; write a model folder.
+
+    The weights of the neighbors stay as they are given: fitted on slides whose networks had not
+    seen them they are better than any that could be fitted on slides that this network was trained
+    on. Of the cells with few neighbors only scale, shift and fading are fitted, on pieces cut from
+    the training slides. The network is a little surer there than on new slides: the shift is, if
+    anything, too small. The threshold comes from the validation slides, whole.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model to extend.
+    neighbors : ContextRefinement
+        Of the model that it was trained on from, or its own.
+    slides : Path
+        Folder with slides and ``*_truth.png`` beside them, named by patient; those of training and
+        validation patients are used.
+    out : Path
+        Model folder to write; may be the model's own.
+
+    Raises
+    ------
+    DatasetError
+        Where there is no slide of the training or of the validation patients.
+    """
+    training, validation = _sides(card, slides)
+    pieces = [item for k, truth in enumerate(training) for item in classify_pieces(card, truth, k)]
+    context = replace(neighbors, alone=fit_alone(neighbors, [item.map for item in pieces]))
+    judged = [classify_truth(card, truth) for truth in validation]
+    refined = [context.refine(item.values, 1, item.tissue) for item in judged]
+    context, figures = judge(context, judged, refined, card.threshold)
+    record = {
+        **context.to_dict(),
+        "slides": [truth.slide_id for truth in training],
+        "validation_slides": [truth.slide_id for truth in validation],
+        "pieces": int(sum(item.mount.piece_of_cell.max() + 1 for item in pieces)),
+        "metrics": {
+            "on": f"validation slides, which chose the threshold; {NOT_CLASSIFIED}",
+            **figures,
+            "cores": judge_cores(card, context, validation),
+        },
+    }
+    return write_context(card, record, out)
+
+
+def _sides(card: ModelCard, slides: Path) -> tuple[list[SlideTruth], list[SlideTruth]]:
+    split = card.record.get("split") or {}
+    truths = find_truths(slides)
+    training, validation = (
+        [truth for truth in truths if truth.slide_id in set(split.get(side, ()))]
+        for side in ("train", "validation")
+    )
+    if not training or not validation:
+        raise DatasetError(
+            f"{slides} holds {len(training)} slides of the model's training patients and "
+            f"{len(validation)} of its validation patients",
+            "At least one of each is needed; a slide is named by its patient",
+        )
+    return training, validation
+
+
+def classify_pieces(
+    card: ModelCard, truth: SlideTruth, seed: int, *, n_each: int = N_EACH, strips: bool = True
+) -> list[PiecesMap]:
+    """Cut pieces from a slide and run them, one glass a kind, without refinement."""
+    rng = np.random.default_rng([seed, 1])
+    kinds: list[list[tuple[Shape, int, int]]] = [
+        [(core, OTHER, n_each), (core, IDC, n_each)] for core in CORES
+    ]
+    if strips:
+        kinds.append([(strip, label, N_STRIPS) for strip in STRIPS for label in (OTHER, IDC)])
+    found = []
+    for wanted in kinds:
+        cut = cut_pieces(truth, card.patch_size_px, card.spacing_um_px, wanted, rng)
+        if cut:
+            laid = mount(cut, card.patch_size_px, card.spacing_um_px, rng)
+            found.append(PiecesMap(classify_mount(card, laid, truth.slide_id), laid))
+    return found
+
+
+def classify_mount(card: ModelCard, laid: Mount, slide_id: str) -> LabelledMap:
+    """Run a glass of pieces without refinement."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "pieces.png"
+        Image.fromarray(laid.rgb).save(path)
+        map_ = classify_slide(card, path, laid.um_px)
+    return LabelledMap(slide_id, map_.values, laid.cells, tissue=map_.tissue)
+
+
+def fit_alone(neighbors: ContextRefinement, labelled: Sequence[LabelledMap]) -> AloneCalibration:
+    """Fit scale, shift and fading at the least cross-entropy; either label counts the same.
+
+    Among pieces of either label alike a cell is as likely IDC as not where its logit is that of the
+    map's threshold: the one threshold then serves whole slides and pieces.
+    """
+    features, labels = _labelled_features(labelled)
+    weights = np.where(labels, 0.5 / max(1, labels.sum()), 0.5 / max(1, (~labels).sum()))
+    signs = np.where(labels, 1.0, -1.0)
+    among = features[:, :N_FEATURES] @ np.array(neighbors.weights) + neighbors.bias
+    border = float(np.log(neighbors.threshold / (1 - neighbors.threshold)))
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        weight, bias, fade = parameters
+        trust = features[:, N_FEATURES] ** np.clip(fade, *FADES)
+        logits = trust * among + (1 - trust) * (weight * features[:, 0] + bias)
+        return float(np.sum(weights * np.logaddexp(0, -signs * (logits - border))))
+
+    found = minimize(loss, [1.0, 0.0, 0.5], method="Nelder-Mead")
+    weight, bias, fade = found.x
+    return AloneCalibration(float(weight), float(bias), float(np.clip(fade, *FADES)))
+
+
+def _labelled_features(
+    labelled: Sequence[LabelledMap],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    features, labels = [], []
+    for item in labelled:
+        use = (item.truth > 0) & ~np.isnan(item.values)
+        features.append(ring_features(item.values, 1, item.tissue)[use])
+        labels.append(item.truth[use] == IDC)
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def judge_cores(
+    card: ModelCard, context: ContextRefinement, truths: Sequence[SlideTruth], n_each: int = 20
+) -> dict[str, Any]:
+    """Return how many cores of each size and label are called, cut from slides off the grid.
+
+    A core is called where at least half of its tissue is.
+    """
+    rows: dict[str, list[bool]] = {}
+    for k, truth in enumerate(truths):
+        found = classify_pieces(card, truth, 1000 + k, n_each=n_each, strips=False)
+        for core, item in zip(CORES, found, strict=False):
+            refined = context.refine(item.map.values, 1, item.map.tissue)
+            for label, called in cores_called(item.mount, refined, context.threshold):
+                kind = "idc" if label == IDC else "other"
+                rows.setdefault(f"{kind}_{core.width_um / 1000:g}_mm", []).append(called)
+    return {
+        name: {"cores": len(calls), "called": int(sum(calls))}
+        for name, calls in sorted(rows.items())
+    }
+
+
+def cores_called(laid: Mount, refined: FloatArray, threshold: float) -> list[tuple[int, bool]]:
+    """Return label of each core and whether half of its tissue or more is called."""
+    calls = []
+    for number in range(int(laid.piece_of_cell.max()) + 1):
+        mine = laid.piece_of_cell == number
+        share, truth = laid.share_of_cell[mine], laid.cells[mine]
+        called = share[np.nan_to_num(refined[mine]) >= threshold].sum() / share.sum()
+        calls.append((int(truth.max()), bool(called >= 0.5)))
+    return calls
