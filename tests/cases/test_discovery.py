@@ -64,6 +64,8 @@ def test_results_and_exports_within_the_archive(case: Case) -> None:
     assert again.status == 0
     assert "2 slides" in again
     assert "own result" in again
+    files = listed(case, "archive")
+    assert files["slides.json"] == files["summary.csv"] == ("own result", "own result")
     assert set(case.states("archive/results")) == {"a", "b"}
 
 

@@ -9,6 +9,7 @@ from wsi_pipeline.results.layout import (
     GALLERY_NAME,
     PAGE_NAME,
     PARQUET_NAME,
+    REGISTRY_NAME,
     RUN_RECORD_NAME,
     RUNS_NAME,
     STATUS_NAME,
@@ -17,7 +18,8 @@ from wsi_pipeline.results.layout import (
 
 _HEAD_BYTES: Final = 8192
 _OUTPUT_FILES: Final = frozenset(
-    {RUN_RECORD_NAME, PARQUET_NAME, SUMMARY_NAME, PAGE_NAME, "drift.csv", "stain_reference.json"}
+    {RUN_RECORD_NAME, REGISTRY_NAME, SUMMARY_NAME, PARQUET_NAME, PAGE_NAME}
+    | {"drift.csv", "stain_reference.json"}
 )
 
 
