@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from wsi_pipeline.archive.masks import masks_of
+from wsi_pipeline.archive.masks import mask_doubts, masks_of
 from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.pipeline.resolved import SlideJob
+from wsi_pipeline.slides import SlideSource
 
 
 def slides(*names: str) -> list[SlideEntry]:
@@ -73,3 +75,11 @@ def test_one_mask_for_all_slides_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     found = masks_of(tmp_path / "mask.geojson", slides("one.tif", "two.tif"))
     assert set(found) == {"one", "two"}
     assert "is the mask of all 2 slides" in caplog.text
+
+
+def test_a_mask_named_by_an_id_that_the_slide_has_not_got_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "s.geojson")
+    job = SlideJob("s", SlideSource(Path("/b/s.tif")), tmp_path / "s.geojson")
+    assert mask_doubts(job, "s") == []
+    (words,) = mask_doubts(job, "b_s")
+    assert "this slide has the id b_s here" in words

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from wsi_pipeline.archive.masks import masks_of
+from wsi_pipeline.archive.masks import mask_doubts, masks_of
 from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.config import Config
@@ -51,7 +51,12 @@ def bound_jobs(jobs: Sequence[SlideJob], registry: SlideRegistry) -> list[SlideJ
     """Return the jobs under the ids that their slides' content has in the output folder."""
     bound = registry.bind([WantedSlide(job.slide_id, job.source.path) for job in jobs])
     return [
-        replace(job, slide_id=slide_id, fingerprint=found)
+        replace(
+            job,
+            slide_id=slide_id,
+            fingerprint=found,
+            notes=(*job.notes, *mask_doubts(job, slide_id)),
+        )
         for job, (slide_id, found) in zip(jobs, bound, strict=True)
     ]
 
