@@ -59,7 +59,7 @@ def take_viewer(out: Path, slide_id: str, chromium: str, path: Path) -> None:
     from tests.web.browsing import open_slide, served
     from wsi_pipeline.web.app import create_app
 
-    with served(create_app(out)) as address, sync_playwright() as playwright:
+    with served(create_app(out, slides_dir=out.parent)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         size = {"width": WINDOW_PX[0], "height": WINDOW_PX[1]}
         page = browser.new_page(viewport=size, base_url=address, color_scheme="light")
