@@ -110,7 +110,7 @@ function showSummary() {
   const reviewed = slides.filter((row) => row.review.reviewer).length;
   const total = slides.reduce((sum, row) => sum + (row.idc_mm2 ?? 0), 0);
   const shown = rows.length === slides.length ? "" : `${figure.count(rows.length)} of `;
-  const words = [`${shown}${figure.count(slides.length)} slides`, states.join(", "), `${figure.count(reviewed)} reviewed`, `IDC ${figure.mm2(total)} in all`];
+  const words = [`${shown}${figure.count(slides.length)} ${slides.length === 1 ? "slide" : "slides"}`, states.join(", "), `${figure.count(reviewed)} reviewed`, `IDC ${figure.mm2(total)} in all`];
   byId("summary").textContent = words.filter(Boolean).join(" · ");
 }
 

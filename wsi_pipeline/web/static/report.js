@@ -158,7 +158,7 @@ async function show() {
 /** @param {SlideDetail} detail */
 function factsTable(detail) {
   const rows = facts(detail).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "free" }, value)));
-  return el("table", {}, el("tbody", {}, rows));
+  return el("table", { class: "facts" }, el("tbody", {}, rows));
 }
 
 wireTheme();
