@@ -11,10 +11,11 @@ from PIL import Image
 
 from tests.web.serving import Client, DarknessClassifier, Run
 from wsi_pipeline.errors import IncompleteRunError, ModelError
-from wsi_pipeline.maps import write_map
+from wsi_pipeline.maps import TissueRaster, write_map
 from wsi_pipeline.results.status import Done, ResultSettings, read_status, write_status
 from wsi_pipeline.tissue import QualityFlag
 from wsi_pipeline.web.app import create_app
+from wsi_pipeline.web.layers import grid_facts, layer_bytes
 
 Make = Callable[..., bytes]
 
@@ -110,6 +111,21 @@ def test_the_map_comes_as_floats_with_nan_for_what_was_not_classified(
     values = np.frombuffer(answer.content, "<f4").reshape(grid["rows"], grid["cols"])
     np.testing.assert_array_equal(values, run.map_.values)
     assert np.isnan(values[:, 0]).all()
+
+
+def test_a_map_without_its_tissue_mask_says_so(client: Client) -> None:
+    assert client.get("/api/slides/case 1").json()["map"]["mask"] is None
+    assert client.get("/api/slides/case 1/layers/mask").status_code == 404
+
+
+def test_the_tissue_mask_comes_in_its_own_frame(run: Run) -> None:
+    inside = np.arange(12).reshape(3, 4) % 2 == 0
+    map_ = replace(run.map_, mask=TissueRaster(inside, (64.0, 32.0), (16.0, 8.0)))
+    x, y, _, _ = map_.bounds_l0
+    facts = {"rows": 3, "cols": 4, "origin": [64 - x, 32 - y], "step": [16.0, 8.0]}
+    assert grid_facts(map_)["mask"] == facts
+    stored = gzip.decompress(layer_bytes(map_, "mask"))
+    np.testing.assert_array_equal(np.frombuffer(stored, np.uint8).reshape(3, 4), inside)
 
 
 def test_a_layer_that_the_run_did_not_make_is_refused(client: Client) -> None:

@@ -124,7 +124,7 @@ def picture(
     responses={200: {"content": {"application/octet-stream": {}}}, **refusals(404, 422)},
 )
 def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
-    """Return rows x cols float32, little-endian, gzipped; NaN = not classified."""
+    """Return rows x cols float32, little-endian, gzipped; NaN = not classified. Mask: uint8."""
     data = layer_bytes(service.catalog.map(service.catalog.entry(slide_id)), layer)
     headers = {**KEEP, "content-encoding": "gzip"}
     return Response(data, media_type="application/octet-stream", headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.export.geojson import feature_collection
 from wsi_pipeline.files import finite, read_json
-from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps import ProbabilityMap, TissueRaster
 from wsi_pipeline.maps.regions import SlideTotals
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.layout import REGIONS_NAME
@@ -19,10 +20,10 @@ from wsi_pipeline.results.slide_files import regions_of
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.errors import NotFoundError
 
-LayerName = Literal["probability", "tissue", "raw", "uncertainty"]
-"""What can be drawn over the slide, beside the probability itself."""
+LayerName = Literal["probability", "tissue", "raw", "uncertainty", "mask"]
+"""What can be drawn over the slide; "mask", the tissue at its own resolution, cuts a smooth map."""
 
-LAYER_FIELDS: Final[dict[LayerName, str]] = {
+LAYER_FIELDS: Final[Mapping[LayerName, str]] = {
     "probability": "values",
     "tissue": "tissue",
     "raw": "raw",
@@ -41,18 +42,28 @@ def grid_facts(map_: ProbabilityMap) -> dict[str, Any]:
         "step": list(map_.step_l0),
         "cell_mm2": map_.cell_area_mm2,
         "layers": [name for name, field in LAYER_FIELDS.items() if _layer(map_, field) is not None],
+        "mask": None if map_.mask is None else _mask_facts(map_.mask, (x, y)),
     }
 
 
+def _mask_facts(mask: TissueRaster, corner_l0: tuple[int, int]) -> dict[str, Any]:
+    rows, cols = mask.inside.shape
+    (x, y), (left, top) = mask.origin_l0, corner_l0
+    return {"rows": rows, "cols": cols, "origin": [x - left, y - top], "step": list(mask.step_l0)}
+
+
 def layer_bytes(map_: ProbabilityMap, name: LayerName) -> bytes:
-    """Return one layer, gzipped: float32, little-endian, row by row, NaN = no data.
+    """Return one layer, gzipped: float32, little-endian, row by row, NaN = no data; mask: uint8.
 
     Raises
     ------
     NotFoundError
         Where the map has no such layer.
     """
-    values = _layer(map_, LAYER_FIELDS[name])
+    if name == "mask" and map_.mask is not None:
+        inside = np.ascontiguousarray(map_.mask.inside, np.uint8)
+        return gzip.compress(inside.tobytes(), compresslevel=3, mtime=0)
+    values = None if name == "mask" else _layer(map_, LAYER_FIELDS[name])
     if values is None:
         raise NotFoundError(
             f"this map has no layer {name}", "`uncertainty` comes with a run with --tta"

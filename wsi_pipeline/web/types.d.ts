@@ -80,6 +80,16 @@ export interface Grid {
   step: Point;
   cell_mm2: number;
   layers: LayerName[];
+  /** How the tissue mask lies; null in results of before it was stored. */
+  mask: Raster | null;
+}
+
+/** How the pixels of a raster lie on the image. */
+export interface Raster {
+  rows: number;
+  cols: number;
+  origin: Point;
+  step: Point;
 }
 
 export interface SlideDetail {
@@ -174,6 +184,7 @@ export interface ViewState {
   opacity: number;
   colormap: string;
   hideBelow: boolean;
+  smooth: boolean;
   fade: boolean;
   outlines: boolean;
   hatch: boolean;

@@ -9,10 +9,10 @@ import { tintShare } from "./scale.js";
 
 /** @typedef {import("./state.js").ViewerState} ViewerState */
 /** @typedef {import("../types").SlideDetail} SlideDetail */
-/** @typedef {"hideBelow" | "fade" | "outlines" | "hatch"} Switch */
+/** @typedef {"hideBelow" | "smooth" | "fade" | "outlines" | "hatch"} Switch */
 
 /** @type {Record<string, Switch>} */
-const SWITCHES = { hidebelow: "hideBelow", fade: "fade", outlines: "outlines", hatch: "hatch" };
+const SWITCHES = { hidebelow: "hideBelow", smooth: "smooth", fade: "fade", outlines: "outlines", hatch: "hatch" };
 const LAYER_WORDS = { probability: "Probability of IDC", raw: "Probability before refinement", uncertainty: "Spread over eight views", tissue: "Tissue" };
 
 /** A threshold within 0 to 1; that of the results where it is no number.
@@ -47,7 +47,7 @@ export function wireControls(state, detail, grid) {
   state.on(["threshold"], () => showThreshold(state));
   state.on(["colormap"], () => showColors(state));
   state.on(["rules"], () => showRules(state));
-  state.on(["hideBelow", "fade", "outlines", "hatch"], () => showSwitches(state));
+  state.on(["hideBelow", "smooth", "fade", "outlines", "hatch"], () => showSwitches(state));
   showThreshold(state);
   showColors(state);
   showSwitches(state);

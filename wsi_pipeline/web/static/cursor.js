@@ -49,7 +49,7 @@ function placeWords(x, y, mpp) {
 function probabilityWords(heatmap, x, y) {
   const cell = heatmap ? cellAt(heatmap.grid, x, y) : -1;
   const probability = heatmap && cell >= 0 ? heatmap.values[cell] : NaN;
-  return Number.isNaN(probability) ? "not classified" : `p ${probability.toFixed(3)}`;
+  return Number.isNaN(probability) ? "not classified" : `cell p ${probability.toFixed(3)}`;
 }
 
 /** @param {Region} region

@@ -1,14 +1,17 @@
 // @ts-check
-/** The probability map as colors: one pixel a cell, scaled by the browser without smoothing. */
+/** The probability map as colors: between the centers of cells on the tissue, or one pixel a cell. */
 
 import { colorTable } from "./colormaps.js";
 import { pen } from "./common.js";
+import { smoothed } from "./smooth.js";
 
 /** @typedef {import("../types").Grid} Grid */
 
 const FAINT = 0.3; /* opacity of what lies just below the threshold, of the whole */
 const TISSUE_SHOWN = 0.05; /* a cell not classified is hatched from this tissue share on */
 const HATCH_PX = 8;
+const SMOOTH_SIDE_PX = 1024; /* of a smooth map's longer side, at most */
+const MOST_PX_PER_CELL = 16;
 
 /** The opacity of a cell, 0 to 1: full from the threshold on, faint or nothing below it.
  * @param {number} probability
@@ -35,19 +38,31 @@ const blank = (width, height) => Object.assign(document.createElement("canvas"),
 
 export class Heatmap {
   #canvas;
+  #fine;
+  #factor;
+  #mask;
+  /** @type {Float32Array | null} made when first shown */
+  #fineValues = null;
+  /** @type {Float32Array | null} */
+  #fineLayer = null;
+  #isSmooth = false;
   #unseen;
   #scratch = document.createElement("canvas");
   #lines = lines(HATCH_PX);
 
   /** @param {Grid} grid
    * @param {Float32Array} values  NaN = not classified
-   * @param {Float32Array} tissue  share of each cell */
-  constructor(grid, values, tissue) {
+   * @param {Float32Array} tissue  share of each cell
+   * @param {Uint8Array | null} mask  1 = tissue, as `grid.mask` lies */
+  constructor(grid, values, tissue, mask = null) {
     this.grid = grid;
     this.values = values;
     this.layer = values;
     this.layerMax = 1;
+    this.#mask = mask;
     this.#canvas = blank(grid.cols, grid.rows);
+    this.#factor = Math.max(1, Math.min(MOST_PX_PER_CELL, Math.floor(SMOOTH_SIDE_PX / Math.max(grid.cols, grid.rows))));
+    this.#fine = blank(grid.cols * this.#factor, grid.rows * this.#factor);
     this.#unseen = this.#hatchCells(tissue);
   }
 
@@ -57,21 +72,38 @@ export class Heatmap {
   setLayer(values, max) {
     this.layer = values;
     this.layerMax = max;
+    this.#fineLayer = null;
   }
 
-  /** Paint the cells.
+  /** Paint the map.
+   * @param {{ colormap: string, threshold: number, hideBelow: boolean, smooth: boolean }} look */
+  recolor({ smooth, ...look }) {
+    this.#isSmooth = smooth;
+    if (!smooth) return this.#paint(this.#canvas, this.values, this.layer, look);
+    const { grid } = this;
+    const place = { factor: this.#factor, mask: this.#mask };
+    this.#fineValues ??= smoothed(this.values, grid, { ...place, isProbability: true });
+    if (this.layer === this.values) this.#fineLayer = this.#fineValues;
+    this.#fineLayer ??= smoothed(this.layer, grid, { ...place, isProbability: false });
+    this.#paint(this.#fine, this.#fineValues, this.#fineLayer, look);
+  }
+
+  /** @param {HTMLCanvasElement} canvas
+   * @param {Float32Array} values
+   * @param {Float32Array} layer
    * @param {{ colormap: string, threshold: number, hideBelow: boolean }} look */
-  recolor({ colormap, threshold, hideBelow }) {
+  #paint(canvas, values, layer, { colormap, threshold, hideBelow }) {
     const table = colorTable(colormap);
-    const context = pen(this.#canvas);
-    const image = context.createImageData(this.grid.cols, this.grid.rows);
+    const context = pen(canvas);
+    const image = context.createImageData(canvas.width, canvas.height);
     const pixels = image.data;
-    for (let i = 0; i < this.values.length; i++) {
-      const shown = this.layer[i];
-      if (Number.isNaN(this.values[i]) || Number.isNaN(shown)) continue;
-      const k = 3 * Math.round(255 * Math.min(1, Math.max(0, shown / this.layerMax)));
-      const alpha = cellOpacity(this.values[i], threshold, hideBelow);
-      pixels.set([table[k], table[k + 1], table[k + 2], Math.round(255 * alpha)], 4 * i);
+    for (let i = 0; i < values.length; i++) {
+      if (Number.isNaN(values[i]) || Number.isNaN(layer[i])) continue;
+      const k = 3 * Math.round(255 * Math.min(1, Math.max(0, layer[i] / this.layerMax)));
+      pixels[4 * i] = table[k];
+      pixels[4 * i + 1] = table[k + 1];
+      pixels[4 * i + 2] = table[k + 2];
+      pixels[4 * i + 3] = Math.round(255 * cellOpacity(values[i], threshold, hideBelow));
     }
     context.putImageData(image, 0, 0);
   }
@@ -82,8 +114,8 @@ export class Heatmap {
   draw(context, opacity) {
     context.save();
     context.globalAlpha = opacity;
-    context.imageSmoothingEnabled = false;
-    this.#place(context, this.#canvas);
+    context.imageSmoothingEnabled = this.#isSmooth;
+    this.#place(context, this.#isSmooth ? this.#fine : this.#canvas);
     context.restore();
   }
 

@@ -85,15 +85,16 @@ async function picture(detail, grid, regions, review) {
   });
   const layer = async (/** @type {string} */ name) => {
     const response = await ask(`${api}/layers/${name}?v=${detail.fingerprint}`);
-    return new Float32Array(await response.arrayBuffer());
+    return response.arrayBuffer();
   };
-  const [values, tissue, thumbnail] = await Promise.all([layer("probability"), layer("tissue"), loaded(pictureUrl(detail.row, "thumbnail", 4096))]);
+  const wanted = [layer("probability"), layer("tissue"), grid.mask ? layer("mask") : null];
+  const [[values, tissue, mask], thumbnail] = await Promise.all([Promise.all(wanted), loaded(pictureUrl(detail.row, "thumbnail", 4096))]);
   const context = pen(canvas);
   const ratio = PICTURE_PX / PICTURE_CSS_PX;
   context.drawImage(thumbnail, 0, 0, canvas.width, canvas.height);
   context.scale(canvas.width / width, canvas.height / height);
-  const heatmap = new Heatmap(grid, values, tissue);
-  heatmap.recolor({ colormap: detail.colormap, threshold: detail.threshold ?? 0, hideBelow: true });
+  const heatmap = new Heatmap(grid, new Float32Array(values ?? []), new Float32Array(tissue ?? []), mask && new Uint8Array(mask));
+  heatmap.recolor({ colormap: detail.colormap, threshold: detail.threshold ?? 0, hideBelow: true, smooth: true });
   heatmap.draw(context, OPACITY);
   heatmap.drawUnseen(context);
   const wordsOf = (/** @type {string} */ id) => review.wordsOf(id);

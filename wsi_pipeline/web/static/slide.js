@@ -188,11 +188,17 @@ async function layer(name, signal) {
   return new Float32Array(await response.arrayBuffer());
 }
 
+/** 1 = tissue. */
+async function maskPixels() {
+  const response = await ask(`${api}/layers/mask?v=${detail.fingerprint}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
 async function loadMap() {
   if (!detail.map) return;
-  const [values, tissue] = await Promise.all([layer("probability"), layer("tissue")]);
-  heatmap = new Heatmap(detail.map, values, tissue);
-  state.on(["colormap", "threshold", "hideBelow"], recolor);
+  const [values, tissue, mask] = await Promise.all([layer("probability"), layer("tissue"), detail.map.mask ? maskPixels() : null]);
+  heatmap = new Heatmap(detail.map, values, tissue, mask);
+  state.on(["colormap", "threshold", "hideBelow", "smooth"], recolor);
   state.on(["opacity", "fade"], () => {
     showOpacity(state, view?.isOpen ? view.umPerPixel : null);
     view?.paint();

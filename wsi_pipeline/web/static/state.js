@@ -6,7 +6,7 @@
 
 /** Remembered on this machine. Not the colors: card, overlay and report have those of the run.
  * @type {Key[]} */
-export const KEPT = ["opacity", "hideBelow", "fade", "outlines", "hatch"];
+export const KEPT = ["opacity", "hideBelow", "smooth", "fade", "outlines", "hatch"];
 const KEPT_AS = "view";
 
 /** @type {ViewState} */
@@ -15,6 +15,7 @@ const FIRST = {
   opacity: 0.6,
   colormap: "viridis",
   hideBelow: true,
+  smooth: true,
   fade: true,
   outlines: true,
   hatch: true,
