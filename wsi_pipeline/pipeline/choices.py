@@ -14,7 +14,7 @@ from wsi_pipeline.maps.border import border_cells, border_positions, lattice_ste
 from wsi_pipeline.maps.coarse import coarse_positions, positions_to_refine
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, smooth
-from wsi_pipeline.pipeline.plan import SlidePlan
+from wsi_pipeline.pipeline.plan import SlidePlan, mask_fraction
 
 
 class PatchChoice(Protocol):
@@ -67,6 +67,8 @@ class BorderRefinement:
     """Outlines are drawn on the map that it refines."""
     level: float
     """Probability that outlines run along."""
+    tissue: FloatArray
+    """Tissue fraction of every patch, float32, same shape."""
     share: float
     """Patches that may be added, as a share of those of the first pass."""
 
@@ -79,8 +81,9 @@ class BorderRefinement:
         """
         context = card.context if config.inference.context else None
         level = (context or card).threshold * RegionsSection().low_share
-        share = config.tiling.border_share
-        return cls(plan.keep, plan.between, plan.grid, context, level, share)
+        share, mask = config.tiling.border_share, plan.tissue_mask
+        tissue = mask_fraction(mask.mask, mask.um_px, plan.grid, patches=True)
+        return cls(plan.keep, plan.between, plan.grid, context, level, tissue, share)
 
     def first(self) -> BoolMask:
         """Return the patches side by side."""
@@ -97,7 +100,7 @@ class BorderRefinement:
         open_ = self.between & ~visited
         values = with_between(probability, self.keep, open_, cells_per_patch)
         if self.context is not None:
-            values = self.context.refine(values, cells_per_patch)
+            values = self.context.refine(values, cells_per_patch, self.tissue)
         cells, _ = border_cells(values, probability, self.grid)
         return border_positions(
             smooth(cells, SMOOTHING_PATCHES * cells_per_patch),

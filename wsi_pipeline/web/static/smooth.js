@@ -46,23 +46,23 @@ export function smoothed(values, grid, { factor, mask, isProbability }) {
   const raster = mask ? grid.mask : null;
   const maskRow = raster && maskIndices(height, factor, [origin[1], step[1]], [raster.origin[1], raster.step[1], raster.rows]);
   const maskCol = raster && maskIndices(width, factor, [origin[0], step[0]], [raster.origin[0], raster.step[0], raster.cols]);
+  const across = Array.from({ length: width }, (_, x) => neighbors(x, factor, cols));
   for (let y = 0; y < height; y++) {
     const [top, bottom, down] = neighbors(y, factor, rows);
     const own = Math.floor(y / factor) * cols;
     for (let x = 0; x < width; x++) {
       if (Number.isNaN(values[own + Math.floor(x / factor)])) continue;
       if (mask && raster && maskRow && maskCol && !mask[maskRow[y] * raster.cols + maskCol[x]]) continue;
-      const [left, right, across] = neighbors(x, factor, cols);
-      let [total, weight] = [0, 0];
-      const take = (/** @type {number} */ cell, /** @type {number} */ share) => {
-        if (Number.isNaN(source[cell])) return;
-        total += share * source[cell];
+      const [left, right, over] = across[x];
+      let total = 0;
+      let weight = 0;
+      for (let corner = 0; corner < 4; corner++) {
+        const value = source[(corner < 2 ? top : bottom) * cols + (corner % 2 ? right : left)];
+        if (Number.isNaN(value)) continue;
+        const share = (corner < 2 ? 1 - down : down) * (corner % 2 ? over : 1 - over);
+        total += share * value;
         weight += share;
-      };
-      take(top * cols + left, (1 - down) * (1 - across));
-      take(top * cols + right, (1 - down) * across);
-      take(bottom * cols + left, down * (1 - across));
-      take(bottom * cols + right, down * across);
+      }
       const mean = total / weight;
       found[y * width + x] = isProbability ? 1 / (1 + Math.exp(-mean)) : mean;
     }
