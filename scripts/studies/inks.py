@@ -23,6 +23,7 @@ from wsi_pipeline.classifier import find_model
 from wsi_pipeline.config import load_config
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.learning.data.truth import find_truths
+from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, plan_slide
 from wsi_pipeline.slides import SlideSource, read_canvas
 from wsi_pipeline.tissue import QualityFlag, patch_flags
@@ -129,9 +130,14 @@ def n_with_ink(patches: RgbArray) -> int:
 def patches_of(plan: SlidePlan) -> RgbArray:
     """Return the patches of a slide that a run would classify, in balanced light."""
     reader, side = plan.source.open_shared(), plan.grid.patch_px
-    boxes = (Box(int(c) * side, int(r) * side, side, side) for r, c in np.argwhere(plan.keep))
-    patches = np.stack([read_canvas(reader, plan.read_plan, box) for box in boxes])
-    balanced: RgbArray = plan.white_balance.apply(patches)
+    parts = []
+    for row in np.flatnonzero(plan.keep.any(axis=1)):
+        cols = np.flatnonzero(plan.keep[row])
+        left, n_cols = int(cols[0]), int(cols[-1] - cols[0]) + 1
+        box = Box(left * side, int(row) * side, n_cols * side, side)
+        canvas = read_canvas(reader, plan.read_plan, box)
+        parts.append(cut_patches(canvas, np.zeros_like(cols), cols - left, side, side))
+    balanced: RgbArray = plan.white_balance.apply(np.concatenate(parts))
     return balanced
 
 
