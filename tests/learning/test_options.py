@@ -48,6 +48,7 @@ def test_a_card_names_the_command_that_makes_its_options_again() -> None:
         architecture="baseline-cnn", epochs=3, jpeg=False, stain=False, dihedral=False,
         focus=False, mixup=0.2, weights="/home/someone/w.h5", precision="mixed_bfloat16",
         teacher="t", teacher_weight=0.7, start="/home/someone/model", distill="idc-compact",
+        blend="a/model", blend_share=0.3,
         ink=0.1, light=0.25, stain_turn=0.06, color_exchange=0.5, glass=0.1, judge_altered=True,
         negatives_share=0.2, stain_strength=0.5, tint=0.06,
     )  # fmt: skip
@@ -57,7 +58,9 @@ def test_a_card_names_the_command_that_makes_its_options_again() -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     parsed = command._recipe(parser.parse_args(["DATASET", "-o", "m", *arguments]))
-    assert parsed.training == replace(changed, weights="w.h5", start="model", teacher="")
+    assert parsed.training == replace(
+        changed, weights="w.h5", start="model", blend="model", teacher=""
+    )
 
 
 def test_whole_numbers_stand_for_fractions_and_no_file_is_refused(tmp_path: Path) -> None:

@@ -212,6 +212,11 @@ def test_a_training_goes_on_from_a_model_and_judges_altered_patches_too(
     second, history = train(data, validation, options, tmp_path / "second")
     assert 0 <= history[0]["altered_auc"] <= 1
     np.testing.assert_allclose(predict(second, data.images), predict(first, data.images), atol=0.02)
+    half = replace(_options(epochs=1), blend=str(tmp_path / "model"), blend_share=0.25)
+    blended, _ = train(data, validation, half, tmp_path / "half")
+    alone, _ = train(data, validation, replace(half, blend=""), tmp_path / "alone")
+    for mean, mine, other in zip(*map(_weights, (blended, alone, first)), strict=True):
+        np.testing.assert_allclose(mean, 0.75 * mine + 0.25 * other, atol=1e-6)
     with pytest.raises(ConfigError, match="not compact-residual for 32 px"):
         train(data, data, replace(options, architecture="compact-residual"), tmp_path / "third")
 
@@ -219,6 +224,8 @@ def test_a_training_goes_on_from_a_model_and_judges_altered_patches_too(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"blend": "idc-compact", "blend_share": 1.0}, "blend_share is 1"),
+        ({"blend": "idc-compact"}, "is another network than baseline-cnn"),
         ({"negatives_share": 1.0}, "negatives_share is 1"),
         ({"start": "idc-compact", "weights": "imagenet"}, "brings its own weights"),
         ({"architecture": "alexnet"}, "no architecture 'alexnet'"),

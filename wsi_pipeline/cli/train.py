@@ -79,6 +79,9 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
         "mobilenet-v2-short, efficientnet-b0")  # fmt: skip
     add("--weights", metavar="imagenet|FILE", help="default: from scratch")
     add("--start", metavar="NAME_OR_DIR", help="go on from the network of this model")
+    add("--blend", metavar="NAME_OR_DIR",
+        help="average the trained weights with those of this model, see --blend-share")  # fmt: skip
+    add("--blend-share", type=float, help="part of the average that is the other model's (0.5)")
     add("--distill", metavar="NAME_OR_DIR",
         help="soften the labels by what this model says of the unchanged patches, by "
         "--teacher-weight; for a network that goes on under a stronger augmentation")  # fmt: skip

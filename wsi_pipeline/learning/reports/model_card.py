@@ -101,7 +101,11 @@ def _network(card: ModelCard) -> str:
             f"- taught by out-of-fold logits ({training['teacher']}): weight "
             f"{training['teacher_weight']:g}, temperature {training['teacher_temperature']:g}"
         )
-    lines += _started_from(training.get("started_from") or {})
+    lines += _made_before("it started from", training.get("started_from") or {})
+    share = training.get("blend_share", 0.0)
+    lines += _made_before(
+        f"whose weights make {share:.0%} of the average", training.get("blended_with") or {}
+    )
     lines += _eight_bits(card.record.get("litert") or {})
     return "\n".join(lines)
 
@@ -112,13 +116,13 @@ def _origin(training: Mapping[str, Any]) -> str:
     return f"from {training['weights']}" if training.get("weights") else "from scratch"
 
 
-def _started_from(before: Mapping[str, Any]) -> list[str]:
-    """Return how the model was made that training started from, which this one may replace."""
+def _made_before(role: str, before: Mapping[str, Any]) -> list[str]:
+    """Return how a model was made that this one may replace."""
     if not before:
         return []
     taught = f", taught by {before['teacher']}" if before.get("teacher") else ""
     return [
-        f"- the model it started from: sha256 `{before.get('sha256', '')[:12]}`, made "
+        f"- the model {role}: sha256 `{before.get('sha256', '')[:12]}`, made "
         f"{before.get('made', '–')} by `{before.get('command', '–')}`{taught}"
     ]
 

@@ -63,6 +63,11 @@ class TrainingOptions:
     distill: str = ""
     """Model, by name or folder, whose probabilities on the unchanged patches soften the labels, by
     `teacher_weight` and `teacher_temperature`. It may have seen them: for going on from itself."""
+    blend: str = ""
+    """Model of the same network, by name or folder, whose weights are averaged with the trained
+    ones; "" = none. Between a network and what it was trained on to, some of both is kept."""
+    blend_share: float = 0.5
+    """Part of the average that is the other model's."""
     input_px: int = 0
     """Side that an ImageNet network resizes patches to; 0 = its own choice."""
     optimizer: str = "adamw"
@@ -102,7 +107,7 @@ KINDS: Final = {
 """Keys of such a file, and the kind of each value."""
 
 
-PLACES: Final = ("weights", "start", "distill")
+PLACES: Final = ("weights", "start", "distill", "blend")
 """Arguments that may be paths: others need to read their last part alone."""
 SWITCHES: Final = {
     "jpeg": "--no-jpeg",

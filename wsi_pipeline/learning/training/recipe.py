@@ -263,12 +263,14 @@ def _origins(options: TrainingOptions) -> dict[str, Any]:
 
     It may be the one that this training replaces.
     """
-    if not options.start:
-        return {}
-    card = find_model(options.start)
-    keys = ("command", "teacher", "made", "with", "machine")
-    record = card.record.get("training") or {}
-    return {"started_from": {"sha256": card.sha256, **{k: record[k] for k in keys if k in record}}}
+    keys = ("command", "teacher", "started_from", "made", "with", "machine")
+    found = {}
+    for name, model in (("started_from", options.start), ("blended_with", options.blend)):
+        if model:
+            card = find_model(model)
+            record = card.record.get("training") or {}
+            found[name] = {"sha256": card.sha256, **{k: record[k] for k in keys if k in record}}
+    return found
 
 
 def _command(recipe: Recipe) -> str:

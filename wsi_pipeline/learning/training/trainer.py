@@ -146,7 +146,26 @@ def train(
     network.load_weights(work / "best.weights.h5")
     if options.precision != "float32":
         network = in_precision(network, "float32")
+    if options.blend:
+        _blend(network, options)
     return network, history
+
+
+def _blend(network: keras.Model, options: TrainingOptions) -> None:
+    """Average the weights with those of another model of the same network.
+
+    References
+    ----------
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    other = probability_network(load_keras_model(find_model(options.blend))).get_weights()
+    mine, share = network.get_weights(), options.blend_share
+    if [a.shape for a in mine] != [b.shape for b in other]:
+        raise ConfigError(
+            f"{options.blend} is another network than {options.architecture}",
+            "Blend with a model of the same architecture, such as the one that it started from",
+        )
+    network.set_weights([(1 - share) * a + share * b for a, b in zip(mine, other, strict=True)])
 
 
 class _Watch(keras.callbacks.Callback):
@@ -260,6 +279,8 @@ def _check(options: TrainingOptions) -> None:
             f"there is no precision {options.precision!r}",
             f"Choose one of {', '.join(PRECISIONS)}",
         )
+    if options.blend and not 0 < options.blend_share < 1:
+        raise ConfigError(f"blend_share is {options.blend_share:g}", "It lies between 0 and 1")
     if not 0 < options.negatives_share < 1:
         raise ConfigError(
             f"negatives_share is {options.negatives_share:g}", "It is a share between 0 and 1"
