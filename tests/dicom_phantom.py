@@ -67,7 +67,7 @@ def write_dicom_phantom(
     folder : Path
     size_l0 : Size
     hot_box_l0 : Box
-        Annotation over the tissue, which is everywhere but for a margin of one tile.
+        Drawn over the tissue, which is everywhere but for a margin of one tile.
     um_px : (float, float)
         Of level 0, along x and y.
     orientation : sequence of float

@@ -65,7 +65,7 @@ def write_phantom(
     size_l0 : Size
         Level 0 as OpenSlide shows it. The other levels are rounded down, as scanners do.
     hot_box_l0 : Box
-        Annotation over the tissue.
+        Drawn over the tissue.
     mpp : float or None
         Written as the resolution tags; None writes none. 352.8 is what 72 dpi means.
     level_ratios : sequence of int

@@ -83,7 +83,7 @@ def test_every_pod_runs_as_a_plain_user_on_a_read_only_root() -> None:
 
 
 def test_the_image_s_user_and_paths_are_those_of_the_pods() -> None:
-    dockerfile = (ROOT / "scripts/Dockerfile").read_text()
+    dockerfile = (ROOT / "Dockerfile").read_text()
     for _, pod in pods():
         user = pod["securityContext"]
         assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in dockerfile

@@ -1,4 +1,4 @@
-"""ReaderAgreement what pathologists draw: every dialect at the same place, damage in words."""
+"""Reading what pathologists draw: every dialect at the same place, damage in words."""
 
 import gzip
 import json

@@ -1,6 +1,6 @@
 """Who may ask, from where, and how much: one layer around the whole application.
 
-A page of a foreign backend can make a browser send requests to a server on its own machine. Four
+A page of a foreign site can make a browser send requests to a server on its own machine. Four
 things stand against it: the host name asked for must be ours (DNS rebinding), a request that
 changes something must come from our own page and carry a header that a foreign page cannot set
 (CSRF), no page of ours lets itself be framed (clickjacking), and no page of ours loads or runs

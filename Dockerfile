@@ -1,5 +1,5 @@
 # An image for CPUs, from the same pins as the two commands. From the repository's root:
-#     docker build -f scripts/Dockerfile -t wsi-pipeline .
+#     docker build -t wsi-pipeline .
 # A run: plain user, nothing of the image can be written to, slides read-only:
 #     docker run --rm --read-only --tmpfs /tmp --user "$(id -u):$(id -g)" \
 #         -v /archive:/slides:ro -v "$PWD/out":/out wsi-pipeline run /slides -o /out
