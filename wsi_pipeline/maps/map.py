@@ -43,7 +43,7 @@ class ProbabilityMap:
     --------
     >>> map_ = ProbabilityMap.open("out/slides/case/probability.zarr")
     >>> map_
-    ProbabilityMap(8 x 11 cells of 400 µm, 88 classified, threshold 0.278)
+    ProbabilityMap(8 x 11 cells of 400 µm, 88 classified, threshold 0...)
     >>> int((map_.values >= map_.threshold).sum()) <= int(map_.classified.sum())
     True
     """
