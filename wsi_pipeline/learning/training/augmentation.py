@@ -151,7 +151,10 @@ class RandomStain(PatchAugmentation):
         shape = (ops.shape(images)[0], 2, 3)
         noise = keras.random.normal(shape, 0.0, 1.0, dtype="float32", seed=self.seed_generator)
         turned = self._stains[None, :2] + self.turn * noise
-        turned = turned / ops.norm(turned, axis=-1, keepdims=True)
+        lengths = np.linalg.norm(
+            self._stains[None, :2], axis=-1, keepdims=True
+        )  # one but for 0.2 %
+        turned = turned * (lengths / ops.norm(turned, axis=-1, keepdims=True))
         residual = ops.broadcast_to(self._stains[None, 2:], (ops.shape(images)[0], 1, 3))
         return ops.concatenate([turned, residual], axis=1)
 
