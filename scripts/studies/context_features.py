@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import logit, sigmoid
-from wsi_pipeline.classifier.context import ring_features
+from wsi_pipeline.classifier.context import N_FEATURES, ring_features
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.training.context import LabelledMap, fit_context, fit_logistic
 
@@ -71,7 +71,7 @@ def twice(maps: Maps, seed: int) -> Refine:
 
     def features(one: WholeMount) -> Grid:
         refined = out[one] if one in out else first(one)
-        return np.concatenate([ring_features(one.values), ring_features(refined)], axis=-1)
+        return np.concatenate([one.features, ring_features(refined)[..., :N_FEATURES]], axis=-1)
 
     return regression_on(features)(maps, seed)
 
@@ -91,7 +91,7 @@ def logits(one: WholeMount) -> Grid:
 @cache
 def rings(one: WholeMount) -> Grid:
     """Return what the bundled form looks at."""
-    return ring_features(one.values)
+    return one.features
 
 
 def shifted(values: Grid, down: int, right: int, fill: float = np.nan) -> Grid:
