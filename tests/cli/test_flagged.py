@@ -102,7 +102,7 @@ def test_a_run_flags_them_and_render_drops_them(
     assert status == 0, said
     after = len((slide / "patches.csv").read_text().splitlines())
     assert after == before - int((quality > 0).sum())
-    assert json.loads((slide / "status.json").read_text())["flagged"] == "dropped"
+    assert json.loads((slide / "status.json").read_text())["settings"]["flagged"] == "dropped"
     with (out / "summary.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert 0.05 < float(row["pen_share"]) < 0.4
