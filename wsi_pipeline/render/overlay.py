@@ -144,7 +144,7 @@ def _estimated_share(map_: ProbabilityMap) -> str:
 def _unfamiliar(map_: ProbabilityMap) -> str:
     """Return a warning where the slide is not like the training data, "" elsewhere."""
     known = map_.attributes.get("familiarity")
-    return "" if not known or known["familiar"] else "  ·  UNFAMILIAR to the model: do not rely on"
+    return "" if not known or known["familiar"] else "  ·  unfamiliar to the model: do not trust it"
 
 
 def _balance(map_: ProbabilityMap) -> str:
