@@ -10,6 +10,7 @@ import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
 from wsi_pipeline.classifier.classifier import calibrated, split_outputs
+from wsi_pipeline.classifier.engines.device import is_worth_compiling
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
@@ -37,8 +38,8 @@ class KerasClassifier:
         if mixed_precision:
             model = in_precision(model, "mixed_bfloat16")
             self._device += ", mixed precision"
-        # XLA compiles for seconds and gains nothing on the CPU for networks of this size.
-        model.compile(jit_compile=False)
+        model = _from_bytes(model, card)
+        model.compile(jit_compile=is_worth_compiling(on_gpu=mixed_precision))
         self._model = model
 
     @property
@@ -59,14 +60,12 @@ class KerasClassifier:
         """Return probabilities (N,), and features (N, n) where the network gives any."""
         if not len(patches):
             return np.empty(0, np.float32), None
-        low, high = self._card.input_range
         batches = []
         with self._lock:
             for start in range(0, len(patches), self._batch_size):
-                batch = np.zeros((self._batch_size, *patches.shape[1:]), np.float32)
                 part = patches[start : start + self._batch_size]
+                batch = np.zeros((self._batch_size, *patches.shape[1:]), np.uint8)
                 batch[: len(part)] = part
-                batch = batch * np.float32((high - low) / 255.0) + np.float32(low)
                 given = self._model.predict_on_batch(batch)
                 given = given if isinstance(given, list | tuple) else [given]
                 batches.append([np.asarray(output)[: len(part)] for output in given])
@@ -74,6 +73,15 @@ class KerasClassifier:
         found, features = split_outputs(outputs, self._card)
         self._card.require_fitting(found)
         return calibrated(found, self._card), features
+
+
+def _from_bytes(model: keras.Model, card: ModelCard) -> keras.Model:
+    """Return the network with its scaling before it: pixels reach the device as bytes."""
+    low, high = card.input_range
+    side = card.patch_size_px
+    pixels = keras.Input((side, side, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling((high - low) / 255.0, low, dtype="float32")(pixels)
+    return keras.Model(pixels, model(scaled))
 
 
 def load_keras_model(card: ModelCard) -> keras.Model:
