@@ -85,8 +85,9 @@ class SlideRegistry:
         bound = _read(out)
         folders = slide_folders(out) if (out / SLIDES_NAME).is_dir() else []
         for folder in folders:
-            if folder.name not in bound:
-                bound[folder.name] = _of_before(folder)
+            before = bound.get(folder.name) or _of_before(folder)
+            if before.path or _has_results(out, folder.name):  # else it stands for no slide yet
+                bound[folder.name] = before
         return cls(out, bound)
 
     def bind(self, wanted: Sequence[WantedSlide]) -> list[tuple[str, str]]:
