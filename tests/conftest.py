@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.phantoms import Phantom, write_phantom
 from wsi_pipeline.geometry import Box, Size
+
+settings.register_profile("no time limits", deadline=None)
+settings.load_profile("no time limits")
 
 PhantomFactory = Callable[..., Phantom]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -24,6 +25,7 @@ from wsi_pipeline.maps.regions import find_regions
 from wsi_pipeline.results.layout import STATUS_NAME, THUMBNAIL_NAME
 from wsi_pipeline.slides.identity import fingerprint
 
+T = TypeVar("T")
 THRESHOLD = 0.5
 
 
@@ -49,9 +51,7 @@ class Client:
             async with httpx.AsyncClient(transport=transport, base_url=self._base) as client:
                 return await client.request(method, path, **options)
 
-        # In a thread of its own: Playwright, in the same session, keeps a loop in this one.
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: asyncio.run(once())).result()
+        return in_own_loop(once())
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.ask("GET", path, **options)
@@ -70,6 +70,20 @@ class Run:
     out: Path
     phantom: Phantom
     map_: ProbabilityMap
+
+
+def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread: this one may have a loop, that of the browser's tests."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def bind_again(folder: Path) -> None:
+    """Let a slide's record tell of what its file holds now, as if that had been run."""
+    record = json.loads((folder / STATUS_NAME).read_text())
+    slide = Path(record["slide"])
+    record |= {"fingerprint": fingerprint(slide), "file": {"bytes": slide.stat().st_size}}
+    write_json(folder / STATUS_NAME, record)
 
 
 def make_run(tmp_path: Path) -> Run:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from tests.web.serving import Client, DarknessClassifier, Run
+from tests.web.serving import Client, DarknessClassifier, Run, in_own_loop
 from tests.web.test_serve import first_address, serving
 from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.execution.locks import review_lock
@@ -43,7 +43,7 @@ def test_a_lane_refuses_who_would_wait_too_long_and_does_the_rest() -> None:
         go.set()
         return [await task for task in first] + [await lane.run(lambda: True)]
 
-    assert asyncio.run(crowd()) == [True, True, True]
+    assert in_own_loop(crowd()) == [True, True, True]
 
 
 def test_work_that_did_not_begin_in_time_is_not_begun() -> None:
@@ -58,7 +58,7 @@ def test_work_that_did_not_begin_in_time_is_not_begun() -> None:
         with pytest.raises(BusyError):
             await late
 
-    asyncio.run(crowd())
+    in_own_loop(crowd())
     assert done == []
 
 
@@ -131,7 +131,7 @@ def taken(limit: BodyLimit, receive: Callable[[], Any], **headers: str) -> bytes
         body: bytes = (await handed())["body"]
         return body
 
-    return asyncio.run(take())
+    return in_own_loop(take())
 
 
 def test_a_body_is_handed_on_whole() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.phantoms import write_phantom
-from tests.web.serving import Run
+from tests.web.serving import Run, bind_again
 from wsi_pipeline.geometry import Box, Size
 from wsi_pipeline.results.status import Failed, write_status
 from wsi_pipeline.slides import Pyramid
@@ -88,6 +88,7 @@ def test_far_zoom_levels_of_a_slide_without_a_pyramid_come_from_the_thumbnail(
 ) -> None:
     with Image.fromarray(np.full((4000, 6000, 3), 200, np.uint8)) as picture:
         picture.save(own_run.phantom.path)
+    bind_again(own_run.out / "slides" / "case 1")
     server = TileServer(Catalog(own_run.out))
     entry = Catalog(own_run.out).entry("case 1")
     last = DeepZoom(Size(6000, 4000)).max_level
