@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import wsi_pipeline.pipeline.blocks
+import wsi_pipeline.classifier.request
 import wsi_pipeline.pipeline.run
 from wsi_pipeline.archive import slide_task
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
@@ -143,7 +143,7 @@ def work_of_test(task: str, send_progress: SendProgress) -> str:
 HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}
 HANGING_RUN = """
 import ctypes, sys, time
-import wsi_pipeline.pipeline.blocks
+import wsi_pipeline.classifier.request
 from wsi_pipeline.cli.main import main
 wsi_pipeline.pipeline.blocks.read_canvas = lambda *_: {hang}
 sys.exit(main(sys.argv[1:]))
@@ -175,5 +175,5 @@ def pretend_gpu(dask_worker: Any) -> int:
             raise RuntimeError("a reader loads the model")
         return PretendedGpu(load_classifier(card, device="cpu", **more))
 
-    setattr(wsi_pipeline.pipeline.blocks, "load_classifier", load)  # noqa: B010 - typed otherwise
+    setattr(wsi_pipeline.classifier.request, "load_classifier", load)  # noqa: B010 - typed otherwise
     return os.getpid()

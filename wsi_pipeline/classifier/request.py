@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -39,14 +40,25 @@ class ModelRequest:
 
     def load(self) -> PatchClassifier:
         """Return the classifier that all threads of this process share."""
+        return self.loader()()
+
+    def loader(self) -> Callable[[], PatchClassifier]:
+        """Return what loads the classifier, for any thread.
+
+        To be called in the thread of a Dask worker's task: no other knows whose worker it is.
+        """
         if self.on_gpu_workers:
             from wsi_pipeline.classifier.engines.remote import remote_classifier
 
             remote = remote_classifier(self)
             if remote is not None:
-                return remote
-        with _loading:  # two threads must not load it twice
-            return _load(self)
+                return lambda: remote
+        return partial(_load_once, self)
+
+
+def _load_once(request: ModelRequest) -> PatchClassifier:
+    with _loading:  # two threads must not load it twice
+        return _load(request)
 
 
 @lru_cache(maxsize=2)

@@ -121,7 +121,7 @@ def do_slide(
     write_status(folder, running)  # flushed: the "done" of what it replaces must not come back
     with ThreadPoolExecutor(1) as background:
         # The model loads while the tissue is found: on a small slide that is half of the time.
-        loading = background.submit(run.model.load)
+        loading = background.submit(run.model.loader())
         background.submit(load_libraries, config)
         with clock("open"):
             stamp = stamp_of(job.source.path)

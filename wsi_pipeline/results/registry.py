@@ -83,7 +83,8 @@ class SlideRegistry:
             Where it cannot be read, or was written by a newer version.
         """
         bound = _read(out)
-        folders = slide_folders(out) if (out / SLIDES_NAME).is_dir() else []
+        slides = out / SLIDES_NAME
+        folders = slide_folders(out) if slides.is_dir() and not slides.is_symlink() else []
         for folder in folders:
             before = bound.get(folder.name) or _of_before(folder)
             if before.path or _has_results(out, folder.name):  # else it stands for no slide yet

@@ -29,9 +29,6 @@ MIN_BLUE_DYE_RED = 1.0
 MAX_BLUE_DYE_BLUE = 0.4
 """A dye that absorbs more red than green, and hardly any blue, is methylene or aniline blue, as of
 Giemsa and trichromes; hematoxylin has at least 0.41 as much density in blue as in green."""
-MIN_MAGENTA_RED = 0.13
-MAX_MAGENTA_BLUE = 0.22
-"""Schiff's magenta (PAS) absorbs red, but hardly any blue; eosin 0.28 and more of the latter."""
 MAX_PERCENTILE = 99.0
 """The concentration that stands for "full stain", robust against folds and pigment."""
 
@@ -113,13 +110,14 @@ class StainVectors:
 
     @property
     def other_dye(self) -> str:
-        """Another dye that stands in the place of one of the two, by hue, or "" for none."""
+        """Another dye that stands in the place of hematoxylin, by hue, or "" for none.
+
+        Schiff's magenta (PAS) is not among them: eosin with some hematoxylin in it, as Ruifrok and
+        Johnston state the two, has its hue.
+        """
         red, green, blue = self.hematoxylin
         if red > MIN_BLUE_DYE_RED * green and blue < MAX_BLUE_DYE_BLUE * green:
             return "methylene or aniline blue (Giemsa, trichrome)"
-        red, green, blue = self.eosin
-        if red > MIN_MAGENTA_RED * green and blue < MAX_MAGENTA_BLUE * green:
-            return "Schiff's magenta (PAS)"
         return ""
 
     @property
