@@ -188,3 +188,12 @@ def test_parquet_without_its_package_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=r"pyarrow.*pip install 'wsi-pipeline\[parquet\]'"):
         archive.run(parquet=True)
     assert not archive.out.exists()
+
+
+def test_an_unfamiliar_slide_is_said_wherever_its_figures_are_shown() -> None:
+    known = {"familiar": False, "score": 0.4, "reasons": ["far from the training slides"]}
+    status = status_from_dict({"state": "done", "warnings": ["a scratch"], "familiarity": known})
+    assert isinstance(status, Done)
+    said = "unfamiliar to the model (far from the training slides)"
+    assert status.cautions == ("a scratch", said)
+    assert slide_row("a", status)["notes"] == f"a scratch; {said}"

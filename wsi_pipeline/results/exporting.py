@@ -178,7 +178,7 @@ def sheet_notes(slide: FinishedSlide) -> list[tuple[str, str]]:
     notes += _quality_notes(slide)
     lost = status.patches_lost
     notes += [("Patches that cannot be read", str(lost))] if lost else []
-    for words in status.warnings:
+    for words in status.cautions:
         notes += _wrapped("Note", words)
     notes += [
         ("Classified by", f"wsi_pipeline {attributes.get('version', '?')}"),

@@ -219,6 +219,14 @@ class FinishedSlideStatus(SlideStatus):
     """By stage."""
     bytes_read: int | None = None
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader has to know before the figures are believed: in each picture and table."""
+        known = self.familiarity
+        if known is None or known.familiar:
+            return self.warnings
+        return (*self.warnings, f"unfamiliar to the model ({'; '.join(known.reasons)})")
+
 
 class Done(FinishedSlideStatus):
     """Classified: there is a map, and what was made from it."""

@@ -187,7 +187,7 @@ def _result_columns(status: Done | Empty) -> dict[str, Any]:
         "mpp_x": mpp[0],
         "mpp_y": mpp[1],
         "mpp_source": status.mpp_source,
-        "notes": "; ".join((*status.warnings, *_unfamiliar(status))) or None,
+        "notes": "; ".join(status.cautions) or None,
         "patches": status.patches,
         "patches_lost": status.patches_lost,
         "uncertainty": status.uncertainty,
@@ -214,13 +214,6 @@ def _yes_or_no(status: Done | Empty) -> str | None:
     if status.familiarity is None:
         return None
     return "yes" if status.familiarity.familiar else "no"
-
-
-def _unfamiliar(status: Done | Empty) -> list[str]:
-    known = status.familiarity
-    if known is None or known.familiar:
-        return []
-    return [f"unfamiliar to the model ({'; '.join(known.reasons)})"]
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

@@ -125,7 +125,7 @@ class ReviewService:
             "threshold": map_.threshold if map_ else None,
             **model_thresholds(map_),
             **self._colors(entry),
-            "warnings": [*status.warnings, *warnings],
+            "warnings": [*status.cautions, *warnings],
             "facts": _facts(status, map_),
             "viewer": vendor.is_installed(),
         }
