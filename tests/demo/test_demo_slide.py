@@ -115,3 +115,9 @@ def test_a_slide_too_small_for_tissue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 400 px"):
         make_demo_slide(tmp_path / "small.tif", size_l0=Size(300, 4000))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_former_place_of_the_demo_leads_to_it() -> None:
+    from wsi_pipeline.slides.synthetic import make_demo_slide as from_before
+
+    assert from_before is make_demo_slide
