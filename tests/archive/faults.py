@@ -143,7 +143,7 @@ def work_of_test(task: str, send_progress: SendProgress) -> str:
 HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}
 HANGING_RUN = """
 import ctypes, sys, time
-import wsi_pipeline.classifier.request
+import wsi_pipeline.pipeline.blocks
 from wsi_pipeline.cli.main import main
 wsi_pipeline.pipeline.blocks.read_canvas = lambda *_: {hang}
 sys.exit(main(sys.argv[1:]))

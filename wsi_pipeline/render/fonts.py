@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from anyascii import anyascii
 from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 
 from wsi_pipeline.names import shown
@@ -88,9 +89,11 @@ def _families_with(chars: frozenset[str]) -> tuple[tuple[str, ...], frozenset[st
     """Return the families that together have the characters, and those that none has."""
     families: list[str] = []
     for path in _candidates():
-        found = chars & _letters(path)
-        if found:
-            families.append(_family_of(path))
+        if not chars & _letters(path):
+            continue
+        family = _family_of(path)
+        if found := chars & _drawn_letters(family):
+            families.append(family)
             chars -= found
         if not chars:
             break
@@ -125,6 +128,16 @@ def _family_of(path: str) -> str:
 
 def _entries_of(path: str) -> Iterator[font_manager.FontEntry]:
     return (entry for entry in font_manager.fontManager.ttflist if entry.fname == path)
+
+
+def _drawn_letters(family: str) -> frozenset[str]:
+    """Return the characters in the files that matplotlib takes for the family, upright and bold.
+
+    A style of a family may have letters that its upright file lacks (DejaVu Serif Italic).
+    """
+    weights = ["normal", "bold"] if _has_bold(family) else ["normal"]
+    fonts = [FontProperties(family=[family], weight=weight) for weight in weights]
+    return frozenset.intersection(*(_letters(str(font_manager.findfont(f))) for f in fonts))
 
 
 def _base_path() -> str:
