@@ -125,7 +125,7 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
         (2, folder / "cache"),
     ):
         workers = factor * options.workers
-        config = config_of(options, 1, local_cache=cache and str(cache))
+        config = config_of(options, 1, local_cache=str(cache) if cache else None)
         run = resolve_run(config, folder / f"slow_{workers}_{bool(cache)}")
         run = run.placed(1, on_gpu_workers=False)
         tasks = [SlideTask(job, run, False, 600.0) for job in make_jobs(entries, config)]
@@ -276,7 +276,7 @@ def timed_run(entries: Sequence[SlideEntry], folder: Path, config: Config) -> fl
 
 def do_slowly(task: SlideTask, send_progress: SendProgress) -> SlideOutcome:
     """Do a slide whose tiles come late, or that is copied at once."""
-    if task.job.config.execution.local_cache:
+    if task.run.config.execution.local_cache:
         time.sleep(READ_LATENCY_SECONDS + task.job.source.stamp[0] / DRIVE_BYTES_PER_SECOND)
         return do_task(ThreadBlockExecutor(1), task, send_progress)
     tiff_tiles._PositionedFile.read = _late  # type: ignore[assignment,method-assign]

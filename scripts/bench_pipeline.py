@@ -30,6 +30,7 @@ from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
+from wsi_pipeline.results.status import Done
 from wsi_pipeline.slides import SlideSource, read_canvas
 
 STAGES = {
@@ -64,7 +65,7 @@ def main() -> None:
     card = find_model(config.model)
     plan = plan_slide(SlideSource(options.slide.absolute()), config, card)
     boxes, patches = _boxes_and_patches(plan)
-    classifier = ModelRequest(card.folder, n_threads=available_cores()).load()
+    classifier = ModelRequest.of(card, config).load()
     seconds: Seconds = defaultdict(list)
     peaks = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -128,7 +129,9 @@ def _slide(seconds: Seconds, slide: Path, out: Path, config: Config) -> None:
     start = time.perf_counter()
     result = run_slide(slide, out, config)
     seconds[TOTAL].append(time.perf_counter() - start)
-    for stage, elapsed in result.status["seconds"].items():
+    if not isinstance(result.status, Done):
+        raise SystemExit(f"{slide}: {type(result.status).__name__}, not done: nothing to measure")
+    for stage, elapsed in result.status.seconds.items():
         seconds[stage].append(elapsed)
 
 

@@ -229,7 +229,7 @@ def open_pages(address: str, slide_ids: list[str]) -> dict[str, float]:
 
     def seconds(page: Any, path: str, sign: str) -> tuple[float, float]:
         tiles: list[float] = []
-        page.on("requestfinished", lambda r: "/tiles/" in r.url and tiles.append(clock()))
+        page.on("requestfinished", lambda r: tiles.extend([clock()] if "/tiles/" in r.url else []))
         start = clock()
         page.goto(f"{address}{path}")
         page.wait_for_selector(sign)
