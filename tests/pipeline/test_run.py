@@ -205,23 +205,30 @@ def test_threads_blocks_and_a_resumed_run_give_the_same_bytes(
     assert stored(tmp_path / "c") == reference
 
 
+class StoppedError(Exception):
+    """Raised by a progress callback."""
+
+
+def run_until(share: float, phantom: Phantom, out: Path, config: Config) -> list[int]:
+    """Stop a run once more than this share is done; return the counts that it told."""
+    seen: list[int] = []
+
+    def stop(done: int, n_patches: int) -> None:
+        seen.append(done)
+        if done > share * n_patches:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_slide(phantom.path, out, config, progress=stop)
+    return seen
+
+
 def test_blocks_of_an_interrupted_run_are_not_done_again(
     phantom_factory: Callable[..., Phantom], tmp_path: Path
 ) -> None:
     phantom = phantom_factory()
     config = config_with(execution={"workers": 1, "block_px": 512})
-    seen: list[int] = []
-
-    class StoppedError(Exception):
-        pass
-
-    def stop_halfway(done: int, n_patches: int) -> None:
-        seen.append(done)
-        if done > n_patches / 2:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        run_slide(phantom.path, tmp_path, config, progress=stop_halfway)
+    seen = run_until(0.5, phantom, tmp_path, config)
     again: list[int] = []
     run_slide(phantom.path, tmp_path, config, progress=lambda done, _: again.append(done))
     assert again[0] >= seen[-2] > 0

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from wsi_pipeline.slides.content_hash import WHOLE_BYTES
 from wsi_pipeline.slides.identity import (
     PIECES,
-    WHOLE_BYTES,
     fingerprint,
     index_parts,
     slide_files,

@@ -150,11 +150,6 @@ class SlideStatus(StatusPart):
     slide: Text = ""
     """Path of the slide's file."""
 
-    @property
-    def is_final(self) -> bool:
-        """True where nothing more will come by itself."""
-        return isinstance(self, Done | Empty | Failed)
-
 
 class Queued(SlideStatus):
     """Waits for its turn."""

@@ -14,12 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.dicom_header import read_dicom_header
 
 PIECES: Final = 32
 PIECE_BYTES: Final = 1 << 15
-WHOLE_BYTES: Final = 4 << 20
-"""Files up to this size are read whole."""
 INDEX_BYTES: Final = 65_536
 """As much of a .vms or .vmu is read for the names of its parts."""
 MOST_FILES: Final = 20_000
@@ -85,22 +84,9 @@ def fingerprint(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _fingerprint(path: Path, _stamp: Stamp | None) -> str:
-    digests = [_sampled_sha256(part) for part in slide_files(path)]
+    digests = [sampled_sha256(part, PIECES, PIECE_BYTES) for part in slide_files(path)]
     # Companions in the order of their content: their names are no part of what the slide is.
     return hashlib.sha256("|".join([digests[0], *sorted(digests[1:])]).encode()).hexdigest()
-
-
-def _sampled_sha256(path: Path) -> str:
-    n_bytes = path.stat().st_size
-    digest = hashlib.sha256(str(n_bytes).encode())
-    with path.open("rb") as file:
-        if n_bytes <= WHOLE_BYTES:
-            digest.update(file.read())
-        else:
-            for piece in range(PIECES):
-                file.seek(piece * (n_bytes - PIECE_BYTES) // (PIECES - 1))
-                digest.update(file.read(PIECE_BYTES))
-    return digest.hexdigest()
 
 
 def _files_below(folder: Path) -> list[Path]:
