@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
-from wsi_pipeline.archive import SlideEntry, find_slides, make_jobs, run_slides
+from wsi_pipeline.archive import make_jobs, run_slides
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
 from wsi_pipeline.archive.states import put_in_queue, state_of
 from wsi_pipeline.config import Config, load_config
@@ -33,6 +33,7 @@ from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
 from wsi_pipeline.execution.executor import SendProgress, discard_progress
 from wsi_pipeline.execution.processes import ProcessExecutor
 from wsi_pipeline.geometry import Box
+from wsi_pipeline.inputs import SlideEntry, find_slides
 from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob, resolve_run

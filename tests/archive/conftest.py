@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import PhantomFactory
-from wsi_pipeline.archive import RunOutcome, find_slides, make_jobs, run_slides
+from wsi_pipeline.archive import RunOutcome, make_jobs, run_slides
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, Size
+from wsi_pipeline.inputs import find_slides
 from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
 from wsi_pipeline.results.status import AnyStatus
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.archive.conftest import Archive, Diary
 from wsi_pipeline.archive import RunOutcome, make_jobs
-from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.errors import ConfigError, ModelError, StorageError
 from wsi_pipeline.execution.locks import slide_lock
 from wsi_pipeline.geometry import Box, Size
+from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.pipeline.resolved import SlideJob
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.archive.conftest import Diary
 from tests.phantoms import write_phantom
-from wsi_pipeline.archive import find_slides, make_jobs, run_slides
+from wsi_pipeline.archive import make_jobs, run_slides
 from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.geometry import Box, Size
+from wsi_pipeline.inputs import find_slides
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.resolved import resolve_run
 from wsi_pipeline.results.exporting import export_slides

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from wsi_pipeline.archive.masks import mask_doubts, masks_of
-from wsi_pipeline.archive.slide_list import SlideEntry
+from wsi_pipeline.annotations import annotation_stem
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.config import Config
+from wsi_pipeline.inputs.masks import masks_of
+from wsi_pipeline.inputs.slide_list import SlideEntry
+from wsi_pipeline.names import matching
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.registry import SlideRegistry, WantedSlide
 from wsi_pipeline.results.summary import READING_THREADS
@@ -58,6 +60,19 @@ def bound_jobs(jobs: Sequence[SlideJob], registry: SlideRegistry) -> list[SlideJ
             notes=(*job.notes, *mask_doubts(job, slide_id)),
         )
         for job, (slide_id, found) in zip(jobs, bound, strict=True)
+    ]
+
+
+def mask_doubts(job: SlideJob, slide_id: str) -> list[str]:
+    """Return what has to be said of a slide's mask once the slide's id in the folder is known."""
+    mask = job.mask_path
+    if mask is None or slide_id == job.slide_id:
+        return []
+    if matching(annotation_stem(mask.name)) != matching(job.slide_id):
+        return []
+    return [
+        f"the mask {mask.name} is named by the file, but this slide has the id {slide_id} here, "
+        f"and {job.slide_id} may be another slide: see that it is this one's"
     ]
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.archive.states import CRASH_ADVICE
 from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
 from wsi_pipeline.config import Config
@@ -20,6 +19,7 @@ from wsi_pipeline.execution.backend import open_backend
 from wsi_pipeline.execution.executor import Lost, SendProgress, discard_progress
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import Box
+from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.names import shown
 from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px, plan_slide
 from wsi_pipeline.pipeline.run import NO_TISSUE_ADVICE

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import wsi_pipeline
-from wsi_pipeline.archive.discovery import MULTI_FILE_SUFFIXES
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.crash_dumps import is_stall, read_crash_dump
 from wsi_pipeline.execution.executor import LossCause, Lost
 from wsi_pipeline.files import make_folder, storing
+from wsi_pipeline.inputs.discovery import MULTI_FILE_SUFFIXES
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.layout import MAP_NAME, STATUS_NAME
 from wsi_pipeline.results.status import (

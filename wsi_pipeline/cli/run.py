@@ -14,8 +14,8 @@ from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
-    from wsi_pipeline.archive.discovery import Inventory
     from wsi_pipeline.archive.progress import RunOutcome
+    from wsi_pipeline.inputs.discovery import Inventory
     from wsi_pipeline.pipeline.resolved import SlideJob
 
 
@@ -91,8 +91,9 @@ def config_of(options: argparse.Namespace) -> Config:
 def execute(options: argparse.Namespace) -> int:
     """Do the slides and say where the results are."""
     config = config_of(options)
-    from wsi_pipeline.archive import make_jobs, run_slides, search_inputs
+    from wsi_pipeline.archive import make_jobs, run_slides
     from wsi_pipeline.cli.logs import TerminalWatcher
+    from wsi_pipeline.inputs import search_inputs
     from wsi_pipeline.pipeline.resolved import resolve_run
 
     found = search_inputs(options.inputs)

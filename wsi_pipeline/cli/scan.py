@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Look at the slides; exit with 1 where one cannot be classified as it is."""
     config = config_of(options)
-    from wsi_pipeline.archive import search_inputs
-    from wsi_pipeline.archive.discovery import write_inventory
-    from wsi_pipeline.archive.list_edits import check_after_scan, check_before_scan
     from wsi_pipeline.archive.scan import COLUMNS, scan_slides, write_scan
+    from wsi_pipeline.inputs import search_inputs
+    from wsi_pipeline.inputs.discovery import write_inventory
+    from wsi_pipeline.inputs.list_edits import check_after_scan, check_before_scan
 
     found = search_inputs(options.inputs)
     say_what_was_found(found.inventory)

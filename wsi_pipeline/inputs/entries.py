@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsi_pipeline.archive.slide_list import SlideEntry
+from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.names import folder_name, matching
 
 logger = logging.getLogger(__name__)

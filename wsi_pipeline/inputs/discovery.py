@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from wsi_pipeline.archive.file_kinds import (
+from wsi_pipeline.files import write_atomic
+from wsi_pipeline.inputs.file_kinds import (
     FoundFile,
     Role,
     as_part,
@@ -24,8 +25,7 @@ from wsi_pipeline.archive.file_kinds import (
     judge_by_name,
     pictured_slide,
 )
-from wsi_pipeline.archive.own_results import is_own_file, is_own_folder
-from wsi_pipeline.files import write_atomic
+from wsi_pipeline.inputs.own_results import is_own_file, is_own_folder
 from wsi_pipeline.slides.identity import index_parts
 from wsi_pipeline.tables import csv_bytes
 

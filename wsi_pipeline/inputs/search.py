@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wsi_pipeline.archive.discovery import (
+from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.inputs.discovery import (
     MULTI_FILE_SUFFIXES,
     Inventory,
     one_a_series,
     search_folder,
 )
-from wsi_pipeline.archive.entries import each_once, with_own_ids
-from wsi_pipeline.archive.file_kinds import FoundFile, Role
-from wsi_pipeline.archive.slide_list import (
+from wsi_pipeline.inputs.entries import each_once, with_own_ids
+from wsi_pipeline.inputs.file_kinds import FoundFile, Role
+from wsi_pipeline.inputs.slide_list import (
     LIST_SUFFIXES,
     WORKBOOK_SUFFIXES,
     SlideEntry,
     read_slide_list,
 )
-from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.names import folder_name, is_there, is_windows_path
 from wsi_pipeline.slides import SLIDE_SUFFIXES
 from wsi_pipeline.slides.dicom_header import read_dicom_header

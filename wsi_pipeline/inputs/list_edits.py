@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.names import shown
 from wsi_pipeline.tables import Table, read_table
 

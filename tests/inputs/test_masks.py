@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wsi_pipeline.archive.masks import mask_doubts, masks_of
-from wsi_pipeline.archive.slide_list import SlideEntry
+from wsi_pipeline.archive.jobs import mask_doubts
 from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.inputs.masks import masks_of
+from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.pipeline.resolved import SlideJob
 from wsi_pipeline.slides import SlideSource
 

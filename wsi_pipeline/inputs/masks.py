@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from wsi_pipeline.annotations import ANNOTATION_SUFFIXES, annotation_stem, owner_of, slide_names
-from wsi_pipeline.archive.slide_list import SlideEntry
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.names import is_hidden, is_there, matching
-from wsi_pipeline.pipeline.resolved import SlideJob
+from wsi_pipeline.inputs.slide_list import SlideEntry
+from wsi_pipeline.names import is_hidden, is_there
 from wsi_pipeline.tissue import MASK_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -62,19 +61,6 @@ def masks_of(mask: Path | None, entries: Sequence[SlideEntry]) -> dict[str, Path
             _some(without),
         )
     return found
-
-
-def mask_doubts(job: SlideJob, slide_id: str) -> list[str]:
-    """Return what has to be said of a slide's mask once the slide's id in the folder is known."""
-    mask = job.mask_path
-    if mask is None or slide_id == job.slide_id:
-        return []
-    if matching(annotation_stem(mask.name)) != matching(job.slide_id):
-        return []
-    return [
-        f"the mask {mask.name} is named by the file, but this slide has the id {slide_id} here, "
-        f"and {job.slide_id} may be another slide: see that it is this one's"
-    ]
 
 
 def _in_folder(folder: Path, entries: Sequence[SlideEntry]) -> dict[str, Path]:

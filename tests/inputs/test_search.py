@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from wsi_pipeline.archive.inputs import find_slides
-from wsi_pipeline.archive.slide_list import read_slide_list
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ConfigError, SlideOpenError
 from wsi_pipeline.geometry import Mpp
+from wsi_pipeline.inputs.search import find_slides
+from wsi_pipeline.inputs.slide_list import read_slide_list
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -73,8 +73,8 @@ def test_a_dicom_series_is_one_slide_and_a_damaged_file_is_its_own(
         uid = series[path.name]
         return SimpleNamespace(is_slide=True, series=uid) if uid else None
 
-    monkeypatch.setattr("wsi_pipeline.archive.file_kinds.read_dicom_header", header)
-    monkeypatch.setattr("wsi_pipeline.archive.inputs.read_dicom_header", header)
+    monkeypatch.setattr("wsi_pipeline.inputs.file_kinds.read_dicom_header", header)
+    monkeypatch.setattr("wsi_pipeline.inputs.search.read_dicom_header", header)
     assert ids(tmp_path) == ["1", "3", "bad"]
 
 
