@@ -32,7 +32,6 @@ from wsi_pipeline.classifier import (
     ModelCard,
     find_model,
     load_classifier,
-    predict_features,
     predict_views,
 )
 from wsi_pipeline.geometry import RgbArray
@@ -206,7 +205,7 @@ def familiarity_table(card: ModelCard, data: PatchDataset) -> Iterator[str]:
         images = (
             balanced(change(some.images), change, card) if name in TINTS else change(some.images)
         )
-        _, features = predict_features(classifier, images)
+        _, features = classifier.predict_features(images)
         assert features is not None
         found = [
             card.familiarity.judge(features[some.patients == patient])

@@ -16,9 +16,10 @@ from typing import Any
 
 import wsi_pipeline.classifier.request
 import wsi_pipeline.pipeline.run
+from tests.rule_classifier import RuleClassifier
 from wsi_pipeline.archive import slide_task
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
-from wsi_pipeline.classifier import ModelCard, PatchClassifier, load_classifier
+from wsi_pipeline.classifier import ModelCard, load_classifier
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.execution.executor import SendProgress
@@ -157,14 +158,6 @@ def sleep_or_say(seconds: float) -> float:
     return seconds
 
 
-class PretendedGpu:
-    """A classifier on the CPU that says it is on a GPU, and in which process."""
-
-    def __init__(self, classifier: PatchClassifier) -> None:
-        self.card, self.predict = classifier.card, classifier.predict
-        self.device = f"GPU of process {os.getpid()}"
-
-
 def pretend_gpu(dask_worker: Any) -> int:
     """Let a worker that declares a GPU have one; on others loading a model is a mistake."""
 
@@ -173,7 +166,8 @@ def pretend_gpu(dask_worker: Any) -> int:
             return load_classifier(card, device=device, **more)
         if not dask_worker.state.total_resources:
             raise RuntimeError("a reader loads the model")
-        return PretendedGpu(load_classifier(card, device="cpu", **more))
+        rule = load_classifier(card, device="cpu", **more).predict
+        return RuleClassifier(card, rule, f"GPU of process {os.getpid()}")
 
     setattr(wsi_pipeline.classifier.request, "load_classifier", load)  # noqa: B010 - typed otherwise
     return os.getpid()

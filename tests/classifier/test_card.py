@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.rule_classifier import RuleClassifier
 from wsi_pipeline.classifier import ModelCard, find_model, logit, read_card, sigmoid
 from wsi_pipeline.classifier.classifier import calibrated, dihedral_views, predict_views
 from wsi_pipeline.errors import ModelError
@@ -195,16 +196,9 @@ def test_the_eight_views_are_distinct_and_of_the_same_pixels() -> None:
     assert all(np.array_equal(np.sort(view.ravel()), np.arange(27)) for view in views)
 
 
-class _CornerClassifier:
-    """The brightness of the upper left pixel: every view differs."""
-
-    device = "none"
-
-    def __init__(self, card: ModelCard) -> None:
-        self.card = card
-
-    def predict(self, patches: RgbArray) -> FloatArray:
-        return patches[:, 0, 0, 0].astype(np.float32) / np.float32(255)
+def corner(patches: RgbArray) -> FloatArray:
+    """Return the brightness of the upper left pixel: every view differs."""
+    return patches[:, 0, 0, 0].astype(np.float32) / np.float32(255)
 
 
 def test_views_are_averaged_as_logits_and_their_spread_is_the_uncertainty(
@@ -212,7 +206,7 @@ def test_views_are_averaged_as_logits_and_their_spread_is_the_uncertainty(
 ) -> None:
     patch = np.full((1, 2, 2, 3), 51, np.uint8)
     patch[0, 0, 0] = 204
-    probability, spread = predict_views(_CornerClassifier(_card(write_folder)), patch)
+    probability, spread = predict_views(RuleClassifier(_card(write_folder), corner), patch)
     corners = np.array([0.8, 0.2, 0.2, 0.2], np.float32)
     assert probability[0] == pytest.approx(float(sigmoid(logit(corners).mean(keepdims=True))[0]))
     assert spread[0] == pytest.approx(float(corners.std()), abs=1e-6)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.rule_classifier import RuleClassifier, darkness
 from wsi_pipeline.classifier import ModelCard
-from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
 
 IDC_RGB = (110, 60, 140)
@@ -68,23 +68,10 @@ def make_dataset(paint_patch: PaintPatch) -> Callable[..., PatchDataset]:
     return make
 
 
-class ColorClassifier:
-    """Calls dark violet IDC: a known function of the mean color, no framework."""
-
-    device = "CPU, color rule"
-
-    def __init__(self, card: ModelCard) -> None:
-        self.card = card
-
-    def predict(self, patches: RgbArray) -> FloatArray:
-        """Return 1 for a patch of mean 0, 0 for one of mean 255."""
-        return (1 - patches.reshape(len(patches), -1).mean(1) / 255).astype(np.float32)
-
-
 @pytest.fixture(scope="session")
-def make_color_classifier() -> Callable[[], ColorClassifier]:
+def make_color_classifier() -> Callable[[], RuleClassifier]:
     """Return classifiers for patches of 32 px whose cards name the patients they have seen."""
-    return lambda: ColorClassifier(
+    return lambda: RuleClassifier(
         ModelCard(
             folder=Path("color-rule"),
             name="color-rule",
@@ -110,10 +97,11 @@ def make_color_classifier() -> Callable[[], ColorClassifier]:
                     ]
                 },
             },
-        )
+        ),
+        darkness,
     )
 
 
 @pytest.fixture
-def color_classifier(make_color_classifier: Callable[[], ColorClassifier]) -> ColorClassifier:
+def color_classifier(make_color_classifier: Callable[[], RuleClassifier]) -> RuleClassifier:
     return make_color_classifier()

@@ -105,7 +105,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
     precision: str, model_folder: Path, paint_patch: Any, tmp_path: Path
 ) -> None:
     """The contract of a classifier, held by LiteRT and by Keras."""
-    from wsi_pipeline.classifier import PatchClassifier, predict_features, read_card
+    from wsi_pipeline.classifier import PatchClassifier, read_card
     from wsi_pipeline.classifier.engines.keras import KerasClassifier, load_keras_model
     from wsi_pipeline.classifier.engines.litert import LiteRTClassifier
     from wsi_pipeline.learning.networks.packaging import write_card, write_networks
@@ -125,7 +125,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
         KerasClassifier(card, batch_size=4, device="CPU"),
         KerasClassifier(card, batch_size=64, device="CPU"),
     ]
-    reference, expected = predict_features(engines[0], patches)
+    reference, expected = engines[0].predict_features(patches)
     assert card.familiarity is not None
     n_features = card.familiarity.n_features
     for engine in engines:
@@ -137,7 +137,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
         np.testing.assert_allclose(engine.predict(patches[::-1])[::-1], whole, atol=1e-6)
         np.testing.assert_allclose(engine.predict(patches[7:8]), whole[7:8], atol=1e-6)
         assert engine.predict(patches[:0]).shape == (0,)
-        again, features = predict_features(engine, patches)
+        again, features = engine.predict_features(patches)
         np.testing.assert_array_equal(again, whole)
         assert features is not None
         assert expected is not None
@@ -147,7 +147,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
 
 
 def test_the_card_knows_what_the_training_data_look_like(model_folder: Path, archive: Path) -> None:
-    from wsi_pipeline.classifier import load_classifier, predict_features, read_card
+    from wsi_pipeline.classifier import load_classifier, read_card
 
     card = read_card(model_folder)
     assert card.familiarity is not None
@@ -158,7 +158,7 @@ def test_the_card_knows_what_the_training_data_look_like(model_folder: Path, arc
     seen = np.stack([np.asarray(Image.open(p)) for p in sorted(archive.rglob("8865*.png"))])
     found = []
     for patches in (seen, noise):
-        _, features = predict_features(classifier, patches)
+        _, features = classifier.predict_features(patches)
         assert features is not None
         found.append(card.familiarity.judge(features))
     assert [one is not None and one.familiar for one in found] == [True, False]

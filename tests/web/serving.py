@@ -16,10 +16,11 @@ from fastapi import FastAPI
 from PIL import Image
 
 from tests.phantoms import Phantom, write_phantom
+from tests.rule_classifier import RuleClassifier, darkness
 from wsi_pipeline.classifier import ModelCard
 from wsi_pipeline.export import write_geojson
 from wsi_pipeline.files import write_json
-from wsi_pipeline.geometry import Box, FloatArray, Mpp, RgbArray, Size
+from wsi_pipeline.geometry import Box, Mpp, Size
 from wsi_pipeline.maps import ProbabilityMap, write_map
 from wsi_pipeline.maps.regions import find_regions
 from wsi_pipeline.results.layout import STATUS_NAME, THUMBNAIL_NAME
@@ -29,14 +30,11 @@ T = TypeVar("T")
 THRESHOLD = 0.5
 
 
-class DarknessClassifier:
+class DarknessClassifier(RuleClassifier):
     """Takes a dark patch for IDC: the probability is 1 at black and 0 at white."""
 
     def __init__(self, card: ModelCard) -> None:
-        self.card, self.device = card, "rule"
-
-    def predict(self, patches: RgbArray) -> FloatArray:
-        return (1 - patches.mean(axis=(1, 2, 3)) / 255).astype(np.float32)
+        super().__init__(card, darkness, "rule")
 
 
 class Client:

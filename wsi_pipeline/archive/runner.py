@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -80,12 +80,18 @@ def run_slides(
             record.finish(end, progress.statuses, {**progress.metrics(), **gpu.figures()})
             progress.summary.close()
 
-        end = "interrupted"
+        def report(task: SlideTask, result: SlideOutcome | Lost) -> None:
+            progress.report(task, result)
+            if isinstance(result, Lost) and result.still_here:
+                _leave(close)
+
+        work, end = partial(do_task, backend.block_executor), "interrupted"
         try:
             watcher.run_started(record.run_id, len(to_do), backend.words)
             for job in before:
                 progress.skip(job, read_status(run.folder(job)))
-            _do_all(_tasks(to_do, run, backend, overwrite=overwrite), backend, progress, close)
+            for tasks in _rounds(_tasks(to_do, run, backend, overwrite=overwrite), progress):
+                backend.executor.run(work, tasks, report, progress.on_progress)
             end = "failed" if progress.outcome().failed else "done"
         finally:
             close(end)
@@ -100,19 +106,10 @@ def _tasks(
     return sorted(tasks, key=lambda task: -_size(task.job)) if backend.is_isolated else tasks
 
 
-def _do_all(
-    tasks: list[SlideTask], backend: Backend, progress: RunProgress, close: Callable[[str], None]
-) -> None:
-    """Do the tasks; in the end wait for those that another run has, and do what it leaves."""
-    work = partial(do_task, backend.block_executor)
-
-    def report(task: SlideTask, result: SlideOutcome | Lost) -> None:
-        progress.report(task, result)
-        if isinstance(result, Lost) and result.still_here:
-            _leave(close)
-
+def _rounds(tasks: list[SlideTask], progress: RunProgress) -> Iterator[list[SlideTask]]:
+    """Yield the tasks; in the end wait for those that another run has, and yield what it leaves."""
     while tasks:
-        backend.executor.run(work, tasks, report, progress.on_progress)
+        yield tasks
         tasks = []
         while progress.busy and not tasks:
             time.sleep(BUSY_SECONDS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from wsi_pipeline.archive.local_copy import local_copy
@@ -25,10 +26,18 @@ from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.execution.memory import keep_memory, trim_memory
 from wsi_pipeline.files import make_folder, remove, storing, sweep_parts
 from wsi_pipeline.pipeline.clock import StageClock
+from wsi_pipeline.pipeline.passes import Progress
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.pipeline.run import do_slide
 from wsi_pipeline.results.layout import REVIEW_NAME
-from wsi_pipeline.results.status import AnyStatus, Running, read_status, write_status
+from wsi_pipeline.results.status import (
+    AnyStatus,
+    Failed,
+    FailureFingerprint,
+    Running,
+    read_status,
+    write_status,
+)
 from wsi_pipeline.slides import forget_readers
 
 logger = logging.getLogger(__name__)
@@ -59,7 +68,7 @@ class SlideOutcome:
 
 
 def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgress) -> SlideOutcome:
-    """Do a slide unless it is finished or somebody else does it.
+    """Do a slide unless it is finished or somebody else does it; record what goes wrong with it.
 
     Raises
     ------
@@ -68,8 +77,28 @@ def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgres
     """
     keep_memory()
     try:
-        with slide_lock(task.run.folder(task.job)):
-            return _do_locked(task, send_progress, executor)
+        with ExitStack() as stack:
+            stack.enter_context(slide_lock(task.run.folder(task.job)))
+            running = _begin(task)
+            if isinstance(running, SlideOutcome):
+                return running
+            watch = stack.enter_context(_watched(task, running, send_progress))
+            try:
+                with _with_local_copy(task, watch) as job:
+                    result = do_slide(
+                        task.run,
+                        job,
+                        executor,
+                        progress=watch.progress,
+                        clock=watch.clock,
+                        attempt=running.attempt,
+                    )
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary of a slide: recorded
+                return SlideOutcome(_record_failure(task, running, watch, error))
+            bytes_read = _bytes_since(watch.read_before)
+            return SlideOutcome(result.status.model_copy(update={"bytes_read": bytes_read}))
     except SlideBusyError as error:
         return SlideOutcome(None, busy_owner=str(error))
     finally:
@@ -102,9 +131,8 @@ def _record_loss(task: SlideTask, lost: Lost) -> SlideOutcome:
     return SlideOutcome(status)
 
 
-def _do_locked(
-    task: SlideTask, send_progress: SendProgress, executor: BlockExecutor
-) -> SlideOutcome:
+def _begin(task: SlideTask) -> Running | SlideOutcome:
+    """Make way for a slide and return its status; its outcome where there is nothing to do."""
     job, run, folder = task.job, task.run, task.run.folder(task.job)
     make_folder(folder, folder.parent.parent)
     sweep_parts(folder)
@@ -113,76 +141,70 @@ def _do_locked(
         return SlideOutcome(before, skipped=True)
     if crashed_before(folder):
         return _record_loss(task, Lost(LossCause.EARLIER_RUN, "in an earlier run"))
-    attempt = 1 + (before.attempt if before else 0)
     if task.overwrite:
         with storing(folder):
             _clear(folder)
-    send_progress((0, 0))  # it begins
-    watched = (
-        nullcontext(_nothing)
-        if task.stall_seconds is None
-        else crash_dump(folder, task.stall_seconds)
-    )
-    return SlideOutcome(_do_watched(task, send_progress, executor, attempt, watched))
+    attempt = 1 + (before.attempt if before else 0)
+    return Running(slide=str(job.source.path), run_id=run.run_id, attempt=attempt)
 
 
-def _do_watched(
-    task: SlideTask,
-    send_progress: SendProgress,
-    executor: BlockExecutor,
-    attempt: int,
-    watched: AbstractContextManager[Callable[[], None]],
-) -> AnyStatus:
-    """Do the slide; turn what goes wrong with it into its record."""
-    job, run, folder = task.job, task.run, task.run.folder(task.job)
-    running = Running(slide=str(job.source.path), run_id=run.run_id, attempt=attempt)
-    before, read_before = failure_fingerprint(job, run), _bytes_read()
-    with watched as alive:
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """What is known of a slide while it is done, and who is told."""
 
-        def entered(stage: str) -> None:
-            alive()
-            send_progress((0, 0))
-            # Not flushed: only a kill loses it.
-            write_status(folder, running.model_copy(update={"stage": stage}), flush=False)
+    clock: StageClock
+    progress: Progress
+    """Also a sign of life."""
+    fingerprint: FailureFingerprint | None
+    """Before anything was read."""
+    read_before: int | None
+    """By this process, bytes."""
+
+
+@contextmanager
+def _watched(task: SlideTask, running: Running, send_progress: SendProgress) -> Iterator[_Watch]:
+    """Watch over the work on a slide, which ends this process where it stalls for too long."""
+    folder, limit = task.run.folder(task.job), task.stall_seconds
+    with nullcontext(_nothing) if limit is None else crash_dump(folder, limit) as alive:
 
         def progress(done: int, n_patches: int) -> None:
             alive()
             send_progress((done, n_patches))
 
+        def entered(stage: str) -> None:
+            progress(0, 0)
+            # Not flushed: only a kill loses it.
+            write_status(folder, running.model_copy(update={"stage": stage}), flush=False)
+
+        progress(0, 0)  # it begins
         clock = StageClock(entered=entered)
-        try:
-            with _with_local_copy(task, clock, lambda: progress(0, 0)) as local_job:
-                result = do_slide(
-                    run, local_job, executor, progress=progress, clock=clock, attempt=attempt
-                )
-        except StorageError:
-            raise
-        except Exception as error:  # the boundary of a slide: recorded with its traceback
-            known = _in_our_words(error)
-            if not isinstance(known, WsiPipelineError):
-                logger.exception("%s failed", job.slide_id)
-            failed = failed_status(known, running, clock.seconds, clock.current)
-            # Nothing it depends on where that changed under it: it is done again.
-            same = before if failure_fingerprint(job, run) == before else None
-            failed = failed.model_copy(update={"failure_fingerprint": same})
-            write_status(folder, failed)
-            return failed
-    read = _bytes_read()
-    bytes_read = None if read is None or read_before is None else read - read_before
-    return result.status.model_copy(update={"bytes_read": bytes_read})
+        yield _Watch(clock, progress, failure_fingerprint(task.job, task.run), _bytes_read())
+
+
+def _record_failure(task: SlideTask, running: Running, watch: _Watch, error: Exception) -> Failed:
+    """Record what went wrong with a slide."""
+    known = _in_our_words(error)
+    if not isinstance(known, WsiPipelineError):
+        logger.error("%s failed", task.job.slide_id, exc_info=error)
+    failed = failed_status(known, running, watch.clock.seconds, watch.clock.current)
+    # Nothing it depends on where that changed under it: it is done again.
+    is_same = failure_fingerprint(task.job, task.run) == watch.fingerprint
+    kept = watch.fingerprint if is_same else None
+    failed = failed.model_copy(update={"failure_fingerprint": kept})
+    write_status(task.run.folder(task.job), failed)
+    return failed
 
 
 @contextmanager
-def _with_local_copy(
-    task: SlideTask, clock: StageClock, alive: Callable[[], None]
-) -> Iterator[SlideJob]:
+def _with_local_copy(task: SlideTask, watch: _Watch) -> Iterator[SlideJob]:
     """Yield the job, its slide on a fast drive where the configuration names one."""
     cache, source = task.run.config.execution.local_cache, task.job.source
     if cache is None:
         yield task.job
         return
     with ExitStack() as stack:
-        with clock("copy"):
+        with watch.clock("copy"):
+            alive = partial(watch.progress, 0, 0)
             copy = stack.enter_context(local_copy(source.path, Path(cache), alive))
         stack.callback(forget_readers)  # before the copy goes: an open file keeps its space
         yield replace(task.job, source=replace(source, copy=copy))
@@ -197,6 +219,11 @@ def _bytes_read() -> int | None:
     except (AttributeError, psutil.Error):  # macOS
         return None
     return int(getattr(counters, "read_chars", counters.read_bytes))
+
+
+def _bytes_since(before: int | None) -> int | None:
+    now = _bytes_read()
+    return None if now is None or before is None else now - before
 
 
 def _in_our_words(error: Exception) -> Exception:

@@ -9,7 +9,7 @@ from wsi_pipeline.classifier.card import (
     read_card,
     sha256_of,
 )
-from wsi_pipeline.classifier.classifier import PatchClassifier, predict_features, predict_views
+from wsi_pipeline.classifier.classifier import PatchClassifier, predict_views
 from wsi_pipeline.classifier.context import ContextRefinement
 from wsi_pipeline.classifier.loading import available_cores, load_classifier
 from wsi_pipeline.classifier.logits import logit, sigmoid
@@ -27,7 +27,6 @@ __all__ = [
     "load_classifier",
     "logit",
     "operating_points",
-    "predict_features",
     "predict_views",
     "read_card",
     "sha256_of",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +13,22 @@ from wsi_pipeline.classifier.logits import logit, sigmoid
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 
-class PatchClassifier(Protocol):
+class PatchClassifier(ABC):
     """A loaded model. The result for a patch does not depend on its batch, order or neighbors."""
 
     @property
+    @abstractmethod
     def card(self) -> ModelCard:
         """What the model expects."""
-        ...
 
     @property
+    @abstractmethod
     def device(self) -> str:
         """Where it runs and by what, in words for the record."""
-        ...
 
-    def predict(self, patches: RgbArray) -> FloatArray:
-        """Return the calibrated probability of IDC of each patch.
+    @abstractmethod
+    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return what the model thinks of patches, and what it saw, in one pass.
 
         Parameters
         ----------
@@ -35,27 +36,15 @@ class PatchClassifier(Protocol):
 
         Returns
         -------
-        ndarray of float32, shape (N,)
+        probability : ndarray of float32, shape (N,)
+            Calibrated, of IDC.
+        features : ndarray of float32, shape (N, n), or None
+            None where the network gives none.
         """
-        ...
 
-
-@runtime_checkable
-class FeatureClassifier(Protocol):
-    """A loaded model that may tell what it saw, beside what it thinks of it."""
-
-    def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
-        """Return probabilities (N,), and features (N, n); None where the network gives none."""
-        ...
-
-
-def predict_features(
-    classifier: PatchClassifier, patches: RgbArray
-) -> tuple[FloatArray, FloatArray | None]:
-    """Return probabilities, and the network's features where it gives any, in one pass."""
-    if isinstance(classifier, FeatureClassifier):
-        return classifier.predict_features(patches)
-    return classifier.predict(patches), None
+    def predict(self, patches: RgbArray) -> FloatArray:
+        """Return the calibrated probability of IDC of each patch, float32 (N,)."""
+        return self.predict_features(patches)[0]
 
 
 def split_outputs(

@@ -91,21 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_from_others()
     own_error = standard_error_of_our_own(as_json=as_json) if arguments is None else nullcontext()
     with own_error, tamed_output():
-        return _execute(options)
-
-
-def _execute(options: argparse.Namespace) -> int:
-    module = _module(options.command)
-    try:
-        return int(module.execute(options))
-    except KeyboardInterrupt:
-        _complain("interrupted; the next run goes on from here", "", options)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_DONE
-    except WsiPipelineError as error:
-        _complain(error.problem, error.advice, options)
-        return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_SOME_FAILED
+        try:
+            return int(_module(options.command).execute(options))
+        except KeyboardInterrupt:
+            _complain("interrupted; the next run goes on from here", "", options)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            return EXIT_DONE
+        except WsiPipelineError as error:
+            _complain(error.problem, error.advice, options)
+            return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_SOME_FAILED
 
 
 def _complain(problem: str, advice: str, options: argparse.Namespace) -> None:

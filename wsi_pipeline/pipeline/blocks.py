@@ -5,14 +5,13 @@ A task is plain data. Each process opens the slide and loads the model once, on 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelRequest, predict_features, predict_views
+from wsi_pipeline.classifier import ModelRequest, predict_views
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import BoolMask, Box, FloatArray, RgbArray
 from wsi_pipeline.maps import BlockStore
@@ -68,8 +67,6 @@ class BlockOutcome:
     """Patches whose pixels could not be read."""
     problem: str
     """The first read error, "" where there was none."""
-    read_seconds: float
-    classify_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,29 +110,29 @@ def block_tasks(
 
 def classify_block(task: BlockTask) -> BlockOutcome:
     """Read a block, classify its kept patches and write the result to the store."""
-    reader = task.source.open_shared()
+    reader, classifier = task.source.open_shared(), task.model.load()
     shape = (task.block.n_rows, task.block.n_cols)
     probability = np.full(shape, np.nan, np.float32)
     spread = np.full(shape, np.nan, np.float32)
     features = np.full((*shape, task.n_features), np.nan, np.float32)
     quality = np.zeros(shape, np.uint8)
-    read_seconds = classify_seconds = 0.0
-    local = Block(0, 0, *shape)
-    clock = time.perf_counter()
     n_lost, problem = 0, ""
-    for part in _read_parts(reader, task, local):
-        read_seconds += time.perf_counter() - clock
-        clock = time.perf_counter()
+    for part in _read_parts(reader, task, Block(0, 0, *shape)):
+        at = (part.rows, part.cols)
         if isinstance(part, _Lost):
-            quality[part.rows, part.cols] |= np.uint8(QualityFlag.UNREADABLE)
+            quality[at] |= np.uint8(QualityFlag.UNREADABLE)
             n_lost, problem = n_lost + len(part.rows), problem or part.problem
-        else:
-            at = (part.rows, part.cols)
-            pixels = task.white_balance.apply(part.pixels)
-            quality[at] |= patch_flags(pixels, task.spacing_um_px)
-            probability[at], spread[at], features[at] = _classify(task, pixels)
-        classify_seconds += time.perf_counter() - clock
-        clock = time.perf_counter()
+            continue
+        pixels = task.white_balance.apply(part.pixels)
+        quality[at] |= patch_flags(pixels, task.spacing_um_px)
+        if task.normalizer is not None:
+            pixels = task.normalizer.transform(pixels)
+        if task.n_features or not task.tta:
+            probability[at], seen = classifier.predict_features(pixels)
+            if task.n_features and seen is not None:
+                features[at] = seen
+        if task.tta:
+            probability[at], spread[at] = predict_views(classifier, pixels)
     layers: dict[str, FloatArray | NDArray[np.uint8]] = {
         "probability": probability,
         "quality": quality,
@@ -144,9 +141,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
         layers["uncertainty"] = spread
     layers |= {name: features[..., k] for k, name in enumerate(feature_layers(task.n_features))}
     task.store.write_block(task.block, layers)
-    return BlockOutcome(
-        int(task.keep.sum()) - n_lost, n_lost, problem, read_seconds, classify_seconds
-    )
+    return BlockOutcome(int(task.keep.sum()) - n_lost, n_lost, problem)
 
 
 def cut_patches(
@@ -191,22 +186,6 @@ def _read_parts(reader: SlideReader, task: BlockTask, part: Block) -> Iterator[P
         some = slice(start, start + PATCHES_AT_ONCE)
         pixels = cut_patches(canvas, rows[some], cols[some], task.patch_px, task.stride_px)
         yield Patches(pixels, rows[some] + inner.row, cols[some] + inner.col)
-
-
-def _classify(
-    task: BlockTask, pixels: RgbArray
-) -> tuple[FloatArray, FloatArray | float, FloatArray | float]:
-    """Return probability, spread over the views and features of patches; NaN for what is not."""
-    if task.normalizer is not None:
-        pixels = task.normalizer.transform(pixels)
-    classifier = task.model.load()
-    if not task.tta and not task.n_features:
-        return classifier.predict(pixels), np.nan, np.nan
-    probability, features = predict_features(classifier, pixels)
-    spread: FloatArray | float = np.nan
-    if task.tta:
-        probability, spread = predict_views(classifier, pixels)
-    return probability, spread, np.nan if features is None else features
 
 
 def _box_px(task: BlockTask, part: Block) -> Box:

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
-from wsi_pipeline.classifier.classifier import calibrated, split_outputs
+from wsi_pipeline.classifier.classifier import PatchClassifier, calibrated, split_outputs
 from wsi_pipeline.classifier.engines.device import is_worth_compiling
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 
-class KerasClassifier:
+class KerasClassifier(PatchClassifier):
     """The network of `model.keras`. One owner at a time; safe between threads.
 
     Parameters
@@ -51,10 +51,6 @@ class KerasClassifier:
     def device(self) -> str:
         """Where it runs."""
         return self._device
-
-    def predict(self, patches: RgbArray) -> FloatArray:
-        """Return the calibrated probability of each patch, float32 (N,)."""
-        return self.predict_features(patches)[0]
 
     def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
         """Return probabilities (N,), and features (N, n) where the network gives any."""

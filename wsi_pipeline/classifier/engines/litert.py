@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
-from wsi_pipeline.classifier.classifier import calibrated, split_outputs
+from wsi_pipeline.classifier.classifier import PatchClassifier, calibrated, split_outputs
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
@@ -15,7 +15,7 @@ BATCH = 16
 """Fixed, so that no result depends on how many patches come at once."""
 
 
-class LiteRTClassifier:
+class LiteRTClassifier(PatchClassifier):
     """The network of `model.tflite` on the CPU. Safe between threads.
 
     Batches go to a pool of threads, each with an interpreter of one thread: on two cores a fifth
@@ -39,10 +39,6 @@ class LiteRTClassifier:
         """Where it runs."""
         precision = (self._card.record.get("litert") or {}).get("precision", "float32")
         return f"CPU, LiteRT {precision}, {self._n_threads} threads"
-
-    def predict(self, patches: RgbArray) -> FloatArray:
-        """Return the calibrated probability of each patch, float32 (N,)."""
-        return self.predict_features(patches)[0]
 
     def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
         """Return probabilities (N,), and features (N, n) where the network gives any."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from wsi_pipeline.classifier.card import ModelCard, read_card
-from wsi_pipeline.classifier.classifier import predict_features
+from wsi_pipeline.classifier.classifier import PatchClassifier
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def _remote(client: Any, request: ModelRequest) -> RemoteClassifier:
     return RemoteClassifier(client, request)
 
 
-class RemoteClassifier:
-    """Implements `PatchClassifier` by the model of another worker."""
+class RemoteClassifier(PatchClassifier):
+    """The model of another worker."""
 
     def __init__(self, client: Any, request: ModelRequest) -> None:
         self._client, self._request = client, replace(request, on_gpu_workers=False)
@@ -60,10 +60,6 @@ class RemoteClassifier:
             self._device = str(self._submit(_device_of, self._request).result())
         return self._device
 
-    def predict(self, patches: RgbArray) -> FloatArray:
-        """Return the probability of IDC of each patch, float32 (N,)."""
-        return self.predict_features(patches)[0]
-
     def predict_features(self, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
         """Return probabilities (N,), and features (N, n) where the network gives any."""
         # What a worker scatters stays in its memory until the other one fetches it.
@@ -78,7 +74,7 @@ class RemoteClassifier:
 
 
 def _predict(request: ModelRequest, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
-    return predict_features(request.load(), patches)
+    return request.load().predict_features(patches)
 
 
 def _device_of(request: ModelRequest) -> str:

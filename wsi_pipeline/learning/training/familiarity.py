@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelCard, load_classifier, predict_features, read_card
+from wsi_pipeline.classifier import ModelCard, load_classifier, read_card
 from wsi_pipeline.classifier.familiarity import FamiliarityReference
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import FloatArray
@@ -80,7 +80,7 @@ def add_familiarity(card: ModelCard, training: PatchDataset, validation: PatchDa
     """
     classifier = load_classifier(replace(card), device="cpu")
     sides = [data.sample(PER_PATIENT, np.random.default_rng(1)) for data in (training, validation)]
-    features = np.concatenate([_served(predict_features(classifier, s.images)[1]) for s in sides])
+    features = np.concatenate([_served(classifier.predict_features(s.images)[1]) for s in sides])
     patients = np.concatenate([side.patients for side in sides])
     slides = [features[patients == patient] for patient in np.unique(patients)]
     slides = [slide for slide in slides if len(slide) >= MIN_PER_PATIENT]
