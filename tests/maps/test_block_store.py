@@ -96,9 +96,9 @@ def test_a_flipped_bit_counts_as_missing(tmp_path: Path) -> None:
 def test_a_worker_killed_while_writing_leaves_no_block(tmp_path: Path) -> None:
     store = _store(tmp_path)
     script = (
-        "import os, pickle, sys, numpy as np\n"
+        "import os, pathlib, pickle, sys, numpy as np\n"
         "from wsi_pipeline.maps.grid import Block\n"
-        "os.fsync = lambda fd: os.kill(os.getpid(), 9)\n"
+        "pathlib.Path.replace = lambda *names: os.kill(os.getpid(), 9)\n"
         "store = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
         "ones = np.ones((2, 2))\n"
         "store.write_block(Block(0, 2, 2, 2), {'probability': ones, 'quality': ones})\n"

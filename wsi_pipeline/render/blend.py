@@ -60,16 +60,14 @@ class Blend:
 
     def opaque(self, probability: FloatArray) -> RgbaArray:
         """Return the colors of probabilities, shape (..., 4): opaque, transparent where NaN."""
-        rgba: RgbaArray = _table(self.colormap)[_table_rows(probability)]
-        return rgba
+        return _colored(_table(self.colormap), probability)
 
     def translucent(self, probability: FloatArray) -> RgbaArray:
         """Return the colors as laid over the slide, (..., 4): opacity falls with probability."""
         table = _table(self.colormap).copy()
         alpha = self.opacity * np.sqrt(np.linspace(0, 1, _TABLE_SIZE))
         table[:_TABLE_SIZE, 3] = (255 * alpha).round()
-        rgba: RgbaArray = table[_table_rows(probability)]
-        return rgba
+        return _colored(table, probability)
 
 
 @lru_cache
@@ -79,11 +77,14 @@ def _table(colormap: str) -> RgbaArray:
     return np.vstack([colors, np.zeros((1, 4))]).astype(np.uint8)
 
 
-def _table_rows(probability: FloatArray) -> NDArray[np.intp]:
-    rows = np.full(probability.shape, _TABLE_SIZE, np.intp)
+def _colored(table: RgbaArray, probability: FloatArray) -> RgbaArray:
+    """Return the table's color of each probability, shape (..., 4)."""
+    packed = table.view(np.uint32)[:, 0]  # a color as one number: four bytes at once
     known = ~np.isnan(probability)
-    rows[known] = (probability[known].clip(0, 1) * (_TABLE_SIZE - 1)).round()
-    return rows
+    colors = np.full(probability.shape, packed[_TABLE_SIZE], np.uint32)
+    rows = (probability[known].clip(0, 1) * (_TABLE_SIZE - 1)).round()
+    colors[known] = packed.take(rows.astype(np.uint8))
+    return colors[..., np.newaxis].view(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,9 +191,21 @@ def smooth_px(map_: ProbabilityMap, size_px: Size, tissue: BoolMask) -> FloatArr
     cols = _places((x, width), size_px.width, map_.origin_l0[0], map_.step_l0[0])
     known = ~np.isnan(map_.values)
     logits = np.where(known, logit(np.where(known, map_.values, np.float32(0.5))), np.nan)
-    found = interpolated(logits.astype(np.float32), rows, cols)
-    found[~(CellLookup.of(map_, size_px).spread(known) & tissue)] = np.nan
-    return sigmoid(found)
+    inside = CellLookup.of(map_, size_px).spread(known) & tissue
+    found = np.full(inside.shape, np.nan, np.float32)
+    if inside.any():  # only what is shown costs anything
+        used = (np.asarray(inside.any(axis=1)), np.asarray(inside.any(axis=0)))
+        part = np.s_[_reach(used[0]), _reach(used[1])]
+        shown = inside[part]
+        at = interpolated(logits.astype(np.float32), rows[part[0]], cols[part[1]])
+        found[part][shown] = sigmoid(at[shown])
+    return found
+
+
+def _reach(used: NDArray[np.bool_]) -> slice:
+    """Return from the first to the last that is used."""
+    places = np.flatnonzero(used)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def tissue_px(map_: ProbabilityMap, size_px: Size) -> BoolMask:

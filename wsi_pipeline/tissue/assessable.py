@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.geometry import BoolMask, RgbArray
+from wsi_pipeline.tissue.glass import same_color
 
 DARKEST_SLIDE: Final = 64
 """Glass at 12 bits kept in 16 shows as 15 of 255, at 14 bits as 63; of a dark scan as 182."""
@@ -59,12 +60,17 @@ def why_not_assessable(
         What the picture is, "" where nothing speaks against it.
     """
     every = max(1, math.isqrt(rgb.size // 3 // _ENOUGH_PX))
-    pixels = rgb[::every, ::every].reshape(-1, 3)
+    # A channel at a time: reductions over an axis of three are slow in numpy.
+    channels = [rgb[::every, ::every, channel].ravel() for channel in range(3)]
     if background_rgb is not None:
-        pixels = pixels[(pixels != np.array(background_rgb, np.uint8)).any(axis=1)]
-    if not len(pixels):
+        scanned = ~same_color(rgb[::every, ::every], background_rgb).ravel()
+        if not scanned.all():
+            channels = [channel[scanned] for channel in channels]
+    red, green, blue = channels
+    if not len(red):
         return ""
-    largest, smallest = pixels.max(axis=1), pixels.min(axis=1)
+    largest = np.maximum(np.maximum(red, green), blue)
+    smallest = np.minimum(np.minimum(red, green), blue)
     return _why_dark(largest, smallest, darkest) or _why_gray(largest, smallest)
 
 
@@ -75,8 +81,8 @@ def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8], darkest: 
             f"nearly black: 99.5 % of its pixels are at or below {brightest} of 255, as of 12 bits "
             "kept in 16"
         )
-    black, light = float((largest < BLACK).mean()), _share_of_light(largest, smallest)
-    if black >= BLACK_SHARE and light < LIGHT_SHARE:
+    black = _share(largest < BLACK)
+    if black >= BLACK_SHARE and _share_of_light(largest, smallest) < LIGHT_SHARE:
         return (
             f"bright on a black ground ({black:.0%} of it is black), as of fluorescence or an "
             "inverted picture"
@@ -85,12 +91,18 @@ def _why_dark(largest: NDArray[np.uint8], smallest: NDArray[np.uint8], darkest: 
 
 
 def _share_of_light(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> float:
-    return float(((smallest >= LIGHT) & (largest - smallest <= WIDEST_TINT)).mean())
+    return _share((smallest >= LIGHT) & (largest - smallest <= WIDEST_TINT))
 
 
 def _why_gray(largest: NDArray[np.uint8], smallest: NDArray[np.uint8]) -> str:
-    gray = float((largest - smallest <= GRAY_CHROMA).mean())
+    gray = _share(largest - smallest <= GRAY_CHROMA)
+    if gray < GRAY_SHARE:
+        return ""
     low, high = np.percentile(largest, (0.1, 99.9))
-    if gray >= GRAY_SHARE and high - low >= CONTRAST:
+    if high - low >= CONTRAST:
         return f"without colors: in {gray:.1%} of its pixels red, green and blue are equal"
     return ""
+
+
+def _share(pixels: BoolMask) -> float:
+    return float(np.count_nonzero(pixels) / pixels.size)

@@ -131,12 +131,14 @@ def _flat_pixels(rgb: RgbArray, unscanned: BoolMask) -> RgbArray:
     green = np.ascontiguousarray(rgb[..., 1])
     lowest = morphology.box_filter(green, (3, 3), np.minimum)
     highest = morphology.box_filter(green, (3, 3), np.maximum)
-    flat = (highest - lowest <= FLAT_LEVELS) & (rgb.min(axis=-1) >= _DARKEST_GLASS)
+    flat = highest - lowest <= FLAT_LEVELS
+    for channel in range(3):  # a reduction over an axis of three is slow in numpy
+        flat &= rgb[..., channel] >= _DARKEST_GLASS
     if unscanned.any():
         side = 2 * _FILL_RIM_PX + 1
         rows = side if len(rgb) > 1 else 1  # pixels pooled in one row have no neighbors below
         flat &= ~morphology.box_filter(unscanned, (rows, side), np.logical_or)
-    return np.asarray(rgb[flat], dtype=np.uint8)
+    return np.stack([rgb[..., channel][flat] for channel in range(3)], axis=-1)
 
 
 def _clusters(pixels: RgbArray, n_scanned: int) -> list[_Cluster]:

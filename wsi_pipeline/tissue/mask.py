@@ -200,8 +200,8 @@ def segment_tissue(
             f"a tissue mask cannot be made at {um_px[0]:g} x {um_px[1]:g} µm/px",
             f"Make the thumbnail at about {TARGET_UM_PX:g} µm/px, at most {COARSEST_UM_PX:g}",
         )
-    glass = find_glass(thumbnail, background_rgb)
     thumbnail = in_planes(thumbnail)
+    glass = find_glass(thumbnail, background_rgb)
     od = _optical_density(thumbnail, glass.rgb, background_rgb)
     dark = is_black(thumbnail)
     black = find_black(dark, um_px)

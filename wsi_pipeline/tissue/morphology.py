@@ -92,10 +92,11 @@ def flood(
 
 def drop_small(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
     """Return the mask without connected parts smaller than the area (8 neighbors)."""
-    labels = cc3d.connected_components(mask, connectivity=8)
-    part = labels[mask]
-    areas_um2 = np.bincount(part) * (um_px[0] * um_px[1])
-    return _chosen(mask, (areas_um2 >= area_um2)[part])
+    labels, n_parts = _labelled(mask, connectivity=8)
+    areas_um2 = np.bincount(labels[mask], minlength=n_parts + 1) * (um_px[0] * um_px[1])
+    is_large = areas_um2 >= area_um2
+    is_large[0] = False
+    return np.asarray(is_large.take(labels), dtype=bool)
 
 
 def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]) -> BoolMask:
@@ -103,20 +104,20 @@ def fill_small_holes(mask: BoolMask, area_um2: float, um_px: tuple[float, float]
 
     Background that touches the picture's edge is open ground, not a hole, however small.
     """
-    labels, n_holes = cc3d.connected_components(~mask, connectivity=4, return_N=True)
+    labels, n_holes = _labelled(~mask, connectivity=4)
     inner = ~mask & (labels != labels[0, 0])  # leaves out most of the ground, at little cost
-    hole = labels[inner]
-    fill = np.bincount(hole, minlength=n_holes + 1) * (um_px[0] * um_px[1]) < area_um2
+    holes = np.bincount(labels[inner], minlength=n_holes + 1)
+    fill = holes * (um_px[0] * um_px[1]) < area_um2
     fill[_labels_on_edge(labels)] = False
-    return mask | _chosen(inner, fill[hole])
+    return mask | fill.take(labels)
 
 
 def parts_touching(mask: BoolMask, seeds: BoolMask) -> BoolMask:
     """Return the connected parts of the mask that hold at least one seed (8 neighbors)."""
-    labels, n_parts = cc3d.connected_components(mask, connectivity=8, return_N=True)
+    labels, n_parts = _labelled(mask, connectivity=8)
     keep = np.zeros(n_parts + 1, dtype=bool)
     keep[labels[seeds & mask]] = True
-    return _chosen(mask, keep[labels[mask]])
+    return np.asarray(keep.take(labels), dtype=bool)
 
 
 def parts_on_edge(mask: BoolMask) -> BoolMask:
@@ -183,13 +184,13 @@ def _part(picture: NDArray[Pixel], start: int, length: int, axis: int) -> NDArra
     return picture[start : start + length] if axis == 0 else picture[:, start : start + length]
 
 
-def _chosen(mask: BoolMask, choice: BoolMask) -> BoolMask:
-    """Return the mask with some of its pixels alone, one choice each in the order of rows."""
-    chosen = np.zeros_like(mask)
-    chosen[mask] = choice
-    return chosen
+def _labelled(mask: BoolMask, connectivity: int) -> tuple[NDArray[np.integer], int]:
+    """Return the number of each pixel's part, 0 outside the mask, and how many parts there are."""
+    labels, n_parts = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
+    labels *= mask  # cc3d 4.1 leaves provisional numbers in a few pixels that are in no part
+    return labels, n_parts
 
 
-def _labels_on_edge(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def _labels_on_edge(labels: NDArray[np.integer]) -> NDArray[np.integer]:
     edges = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
     return np.unique(np.concatenate(edges))
