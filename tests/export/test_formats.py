@@ -13,7 +13,7 @@ import shapely
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.export import FORMATS, ExportSource, export_to
 from wsi_pipeline.export.xml import write_aperio_xml
-from wsi_pipeline.maps import read_map
+from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import find_regions
 
 WITHOUT_SLIDE = [name for name in FORMATS if not name.startswith("dicom")]
@@ -76,7 +76,7 @@ def test_tiles_carry_their_probability_where_qupath_shows_them(
 
 def test_ome_zarr_0_5_reads_back(source: ExportSource, tmp_path: Path) -> None:
     path = export_to("ome-zarr-0.5", source, tmp_path)
-    np.testing.assert_array_equal(read_map(path).values, source.map_.values)
+    np.testing.assert_array_equal(ProbabilityMap.open(path).values, source.map_.values)
     assert (path / "zarr.json").is_file()
 
 

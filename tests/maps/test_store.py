@@ -12,7 +12,6 @@ from wsi_pipeline.errors import StorageError
 from wsi_pipeline.maps import (
     ProbabilityMap,
     TissueRaster,
-    read_map,
     write_map,
     write_threshold,
 )
@@ -34,7 +33,7 @@ def test_a_map_reads_back_as_it_was_written(
     written = make_map(raw=base.values / 2, quality=np.full((5, 7), 3, np.uint8))
     write_map(written, tmp_path / "probability.zarr", ngff=ngff)
 
-    read = read_map(tmp_path / "probability.zarr")
+    read = ProbabilityMap.open(tmp_path / "probability.zarr")
 
     for name in ("values", "tissue", "raw", "quality"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
@@ -56,7 +55,7 @@ def test_the_tissue_mask_reads_back_with_its_own_frame(
         tmp_path / "m.zarr",
         ngff=ngff,
     )
-    mask = read_map(tmp_path / "m.zarr").mask
+    mask = ProbabilityMap.open(tmp_path / "m.zarr").mask
     assert mask is not None
     np.testing.assert_array_equal(mask.inside, inside)
     assert (mask.origin_l0, mask.step_l0) == ((300.0, 100.0), (64.0, 32.0))
@@ -75,7 +74,7 @@ def test_another_threshold_changes_that_attribute_and_no_other_byte(
     write_map(make_map(), place, ngff=ngff)
     before = _bytes(place)
     write_threshold(place, 0.6)
-    assert read_map(place).threshold == 0.6
+    assert ProbabilityMap.open(place).threshold == 0.6
     changed = {name for name, data in _bytes(place).items() if before[name] != data}
     assert changed == {".zattrs" if ngff == "0.4" else "zarr.json"}
     write_threshold(place, 0.5)
@@ -122,7 +121,7 @@ def test_a_map_with_nothing_classified_stays_not_a_number(
     make_map: MakeMap, tmp_path: Path
 ) -> None:
     write_map(make_map(values=np.full((5, 7), np.nan, np.float32)), tmp_path / "m.zarr")
-    assert np.isnan(read_map(tmp_path / "m.zarr").values).all()
+    assert np.isnan(ProbabilityMap.open(tmp_path / "m.zarr").values).all()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -163,20 +162,20 @@ def test_a_kill_while_writing_leaves_the_old_map(make_map: MakeMap, tmp_path: Pa
     torn = tmp_path / "probability.zarr.part"
     torn.mkdir()
     (torn / ".zgroup").write_text("{")
-    assert read_map(path).threshold == 0.5
+    assert ProbabilityMap.open(path).threshold == 0.5
     write_map(make_map(attributes={"threshold": 0.25}), path)
-    assert read_map(path).threshold == 0.25
+    assert ProbabilityMap.open(path).threshold == 0.25
     assert not torn.exists()
 
 
 def test_a_missing_store_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no probability map here\. Run the slide first"):
-        read_map(tmp_path / "nothing.zarr")
+        ProbabilityMap.open(tmp_path / "nothing.zarr")
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not a Zarr group"):
-        read_map(tmp_path)
+        ProbabilityMap.open(tmp_path)
 
 
 def test_a_foreign_store_is_refused(tmp_path: Path) -> None:
@@ -184,7 +183,7 @@ def test_a_foreign_store_is_refused(tmp_path: Path) -> None:
 
     zarr.create_group(tmp_path / "other.zarr", zarr_format=2)
     with pytest.raises(StorageError, match="not a probability map of this program"):
-        read_map(tmp_path / "other.zarr")
+        ProbabilityMap.open(tmp_path / "other.zarr")
 
 
 @pytest.mark.parametrize("lost", ["0", "tissue"])
@@ -194,7 +193,7 @@ def test_a_store_that_lost_an_array_is_damaged(
     write_map(make_map(), tmp_path / "m.zarr")
     shutil.rmtree(tmp_path / "m.zarr" / lost)
     with pytest.raises(StorageError, match="the map is damaged"):
-        read_map(tmp_path / "m.zarr")
+        ProbabilityMap.open(tmp_path / "m.zarr")
 
 
 @pytest.mark.parametrize("victim", [".zgroup", ".zattrs", "0/.zarray", "0/0/0"])
@@ -205,7 +204,7 @@ def test_a_truncated_file_in_the_store_is_a_storage_error(
     file = tmp_path / "m.zarr" / victim
     file.write_bytes(file.read_bytes()[:9])
     with pytest.raises(StorageError, match=r"m\.zarr"):
-        read_map(tmp_path / "m.zarr")
+        ProbabilityMap.open(tmp_path / "m.zarr")
 
 
 def test_writing_below_a_file_is_a_storage_error(make_map: MakeMap, tmp_path: Path) -> None:

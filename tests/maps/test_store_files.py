@@ -14,8 +14,7 @@ import pytest
 
 from tests.maps.conftest import MakeMap
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.maps import write_map
-from wsi_pipeline.maps.store import read_map
+from wsi_pipeline.maps import ProbabilityMap, write_map
 from wsi_pipeline.maps.store_files import UnexpectedStoreError, read_store
 
 MARK = "it_ran"
@@ -23,11 +22,11 @@ READ_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.maps.store import read_map
+from wsi_pipeline.maps import ProbabilityMap
 import zarr
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    read_map(Path(sys.argv[1]))
+    ProbabilityMap.open(Path(sys.argv[1]))
     print("read")
 except StorageError as error:
     print("refused:", error)
@@ -71,7 +70,7 @@ def test_a_store_of_pickled_objects_runs_nothing(store: Path, tmp_path: Path) ->
     edit(store / "0" / ".zarray", dtype="|O", filters=filters, compressor=None)
     (store / "0" / "0" / "0").write_bytes(pickle.dumps(Bomb(tmp_path / MARK)))
     with pytest.raises(StorageError, match=r"layer 0 has values '\|O'"):
-        read_map(store)
+        ProbabilityMap.open(store)
     assert not (tmp_path / MARK).exists()
 
 
@@ -107,7 +106,7 @@ def test_whatever_we_do_not_write_ourselves_is_refused(
 ) -> None:
     edit(store / "tissue" / ".zarray", **changes)
     with pytest.raises(StorageError, match=r"no map that this program wrote \(.*layer tissue"):
-        read_map(store)
+        ProbabilityMap.open(store)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_the_same_holds_for_the_newer_format(
     write_map(make_map(), tmp_path / "m.zarr", ngff="0.5")
     edit(tmp_path / "m.zarr" / "0" / "zarr.json", **changes)
     with pytest.raises(StorageError, match=r"no map that this program wrote \(.*layer 0"):
-        read_map(tmp_path / "m.zarr")
+        ProbabilityMap.open(tmp_path / "m.zarr")
 
 
 def test_metadata_for_another_reader_are_not_read(store: Path, make_map: MakeMap) -> None:
@@ -140,7 +139,7 @@ def test_metadata_for_another_reader_are_not_read(store: Path, make_map: MakeMap
     metadata = {".zgroup": {"zarr_format": 2}, "0/.zarray": bad, "tissue/.zarray": good}
     text = json.dumps({"zarr_consolidated_format": 1, "metadata": metadata})
     (store / ".zmetadata").write_text(text)
-    np.testing.assert_array_equal(read_map(store).values, make_map().values)
+    np.testing.assert_array_equal(ProbabilityMap.open(store).values, make_map().values)
 
 
 def test_consolidated_metadata_of_the_newer_format_are_refused(
@@ -149,7 +148,7 @@ def test_consolidated_metadata_of_the_newer_format_are_refused(
     write_map(make_map(), tmp_path / "m.zarr", ngff="0.5")
     edit(tmp_path / "m.zarr" / "zarr.json", consolidated_metadata={"metadata": {}})
     with pytest.raises(StorageError, match="consolidated metadata"):
-        read_map(tmp_path / "m.zarr")
+        ProbabilityMap.open(tmp_path / "m.zarr")
 
 
 def test_a_map_of_four_hundred_million_cells_costs_no_memory(store: Path) -> None:
@@ -185,20 +184,20 @@ def test_a_store_leads_to_no_other_place(store: Path, tmp_path: Path, name: str)
     (store / name).rename(elsewhere)
     (store / name).symlink_to(elsewhere)
     with pytest.raises(StorageError, match="a link stands in the way"):
-        read_map(store)
+        ProbabilityMap.open(store)
 
 
 def test_a_map_with_a_missing_part_is_not_read_as_a_map_without_tumor(store: Path) -> None:
     (store / "0" / "0" / "0").unlink()
     with pytest.raises(StorageError, match="a part of it is missing"):
-        read_map(store)
+        ProbabilityMap.open(store)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "1", "{"])
 def test_metadata_that_are_none_are_a_sentence(store: Path, text: str) -> None:
     (store / "0" / ".zarray").write_text(text)
     with pytest.raises(StorageError, match=r"probability\.zarr: (the store is damaged|no map)"):
-        read_map(store)
+        ProbabilityMap.open(store)
 
 
 def test_what_is_read_is_what_was_written(store: Path) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from wsi_pipeline.maps import ProbabilityMap, read_map
-from wsi_pipeline.maps.store import ATTRIBUTES_KEY
+from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Array, arguments of the layer and its kind, as napari takes them."""
@@ -60,7 +60,7 @@ def read_layers(path: str) -> list[LayerData]:
     StorageError
         Where the store is damaged.
     """
-    return [*_layers(read_map(Path(path)))]
+    return [*_layers(ProbabilityMap.open(path))]
 
 
 def _layers(map_: ProbabilityMap) -> Iterator[LayerData]:

@@ -1,16 +1,22 @@
-"""The probability map of one slide, in memory."""
+"""The probability map of one slide, in memory; read from its store, which knows no maps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import BoolMask, FloatArray, Mpp
+from wsi_pipeline.maps.zarr_group import damaged, read_group
+
+OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
+"""Arrays of the store that not every map has."""
+MASK: Final = "mask"
+"""Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,15 +91,7 @@ class ProbabilityMap:
                 "values must be float32 (rows, cols), received "
                 f"{self.values.dtype} {self.values.shape}"
             )
-        for name in (
-            "tissue",
-            "raw",
-            "uncertainty",
-            "quality",
-            "estimated",
-            "patches",
-            "familiarity",
-        ):
+        for name in ("tissue", *OPTIONAL_LAYERS):
             array = getattr(self, name)
             if array is not None and array.shape != self.values.shape:
                 raise ValueError(
@@ -144,14 +142,43 @@ class ProbabilityMap:
         return (int(x), int(y), int(width), int(height))
 
     @classmethod
-    def open(cls, path: str | Path) -> ProbabilityMap:
-        """Read a `probability.zarr`.
+    def open(cls, path: str | Path, root: Path | None = None) -> Self:
+        """Read a `probability.zarr` of either NGFF version.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        root : Path, optional
+            A folder above it that others may write to: nothing between may be a link.
 
         Raises
         ------
         StorageError
-            Where there is none or it is not one of ours.
+            Where there is none, it is damaged, or it holds anything that `write_map` does not
+            write.
         """
-        from wsi_pipeline.maps.store import read_map
+        path = Path(path)
+        names = ("0", "tissue", *OPTIONAL_LAYERS, MASK)
+        attributes, layers = read_group(path, names, root)
+        try:
+            (origin_x, origin_y), (step_x, step_y), (mpp_x, mpp_y) = (
+                attributes[name] for name in ("origin_l0", "step_l0", "mpp")
+            )
+            return cls(
+                layers["0"],
+                layers["tissue"],
+                (int(origin_x), int(origin_y)),
+                (float(step_x), float(step_y)),
+                Mpp(float(mpp_x), float(mpp_y)),
+                attributes,
+                **{name: layers.get(name) for name in OPTIONAL_LAYERS},
+                mask=_raster(layers[MASK], attributes[MASK]) if MASK in layers else None,
+            )
+        except (KeyError, ValueError, TypeError) as exc:
+            raise damaged(path, exc) from exc
 
-        return read_map(Path(path))
+
+def _raster(inside: NDArray[np.uint8], place: Mapping[str, Any]) -> TissueRaster:
+    (x, y), (step_x, step_y) = place["origin_l0"], place["step_l0"]
+    return TissueRaster(inside > 0, (float(x), float(y)), (float(step_x), float(step_y)))

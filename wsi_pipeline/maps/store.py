@@ -13,32 +13,22 @@ Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `mult
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Required, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import read_json, write_atomic, write_folder
-from wsi_pipeline.geometry import Mpp
-from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
-from wsi_pipeline.maps.store_files import UnexpectedStoreError, read_store
+from wsi_pipeline.maps.map import MASK, OPTIONAL_LAYERS, ProbabilityMap
+from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY, RERUN_ADVICE
 
 NgffVersion = Literal["0.4", "0.5"]
 """0.4 is stored as Zarr v2, 0.5 as Zarr v3."""
 
-ATTRIBUTES_KEY: Final = "wsi_pipeline"
-"""Name of our group attributes."""
-
 CHUNK_CELLS: Final = 1024
 """Longest side of a chunk: all but very dense maps are one chunk."""
-
-_OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
-_MASK: Final = "mask"
-"""Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
-_RERUN = "Run the slide again with --overwrite"
 
 
 def write_map(map_: ProbabilityMap, path: Path, *, ngff: NgffVersion = "0.4") -> None:
@@ -82,96 +72,8 @@ def write_threshold(path: Path, threshold: float) -> None:
         attributes = document if place.name == ".zattrs" else document["attributes"]
         attributes[ATTRIBUTES_KEY]["threshold"] = threshold
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise StorageError(f"{place}: not the attributes of a map ({exc})", _RERUN) from exc
+        raise StorageError(f"{place}: not the attributes of a map ({exc})", RERUN_ADVICE) from exc
     write_atomic(place, json.dumps(document, indent=2).encode())
-
-
-def read_map(path: Path, root: Path | None = None) -> ProbabilityMap:
-    """Read a map written by `write_map`, of either NGFF version.
-
-    Parameters
-    ----------
-    path : Path
-        The `probability.zarr` folder.
-    root : Path, optional
-        A folder above it that others may write to: nothing between may be a link.
-
-    Raises
-    ------
-    StorageError
-        Where there is none, it is damaged, or it holds anything that `write_map` does not write.
-    """
-    files = _checked_files(path, root)
-    group = _open_group(path, files)
-    attributes = group.attrs.asdict().get(ATTRIBUTES_KEY)
-    if not isinstance(attributes, dict):
-        raise StorageError(
-            f"{path}: a Zarr store, but not a probability map of this program",
-            "Give the probability.zarr of an output folder",
-        )
-    try:
-        return _map_from(group, attributes)
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError) as exc:
-        raise StorageError(f"{path}: the map is damaged ({exc})", _RERUN) from exc
-
-
-def _checked_files(path: Path, root: Path | None) -> dict[str, bytes]:
-    if not path.is_dir():
-        raise StorageError(
-            f"{path}: no probability map here",
-            "Run the slide first, or give the folder that a run wrote",
-        )
-    try:
-        return read_store(path, root)
-    except UnexpectedStoreError as exc:
-        raise StorageError(f"{path}: no map that this program wrote ({exc})", _RERUN) from exc
-    except (ValueError, OSError) as exc:
-        raise StorageError(f"{path}: the store is damaged ({exc})", _RERUN) from exc
-
-
-def _map_from(group: Any, attributes: Mapping[str, Any]) -> ProbabilityMap:
-    layers = {n: group[n][...] for n in ("0", "tissue", *_OPTIONAL_LAYERS) if n in group}
-    origin_x, origin_y = attributes["origin_l0"]
-    step_x, step_y = attributes["step_l0"]
-    mpp_x, mpp_y = attributes["mpp"]
-    return ProbabilityMap(
-        layers["0"],
-        layers["tissue"],
-        (int(origin_x), int(origin_y)),
-        (float(step_x), float(step_y)),
-        Mpp(float(mpp_x), float(mpp_y)),
-        attributes,
-        **{name: layers.get(name) for name in _OPTIONAL_LAYERS},
-        mask=_mask_from(group, attributes),
-    )
-
-
-def _mask_from(group: Any, attributes: Mapping[str, Any]) -> TissueRaster | None:
-    if _MASK not in group:
-        return None
-    place = attributes[_MASK]
-    (x, y), (step_x, step_y) = place["origin_l0"], place["step_l0"]
-    inside = group[_MASK][...] > 0
-    return TissueRaster(inside, (float(x), float(y)), (float(step_x), float(step_y)))
-
-
-def _open_group(path: Path, files: dict[str, bytes]) -> Any:
-    """Open the store in memory: nothing of it can change after it was looked at."""
-    # zarr takes most of a second to import: only those who read or write a map pay for it.
-    import zarr
-    from zarr.core.buffer import default_buffer_prototype
-    from zarr.errors import GroupNotFoundError
-    from zarr.storage import MemoryStore
-
-    as_buffer = default_buffer_prototype().buffer.from_bytes
-    store = MemoryStore({place: as_buffer(data) for place, data in files.items()}, read_only=True)
-    zarr_format: Literal[2, 3] = 3 if "zarr.json" in files else 2
-    try:
-        return zarr.open_group(store, mode="r", zarr_format=zarr_format, use_consolidated=False)
-    except GroupNotFoundError as exc:
-        raise StorageError(f"{path}: not a Zarr group", "Give a probability.zarr folder") from exc
-    except (ValueError, KeyError, TypeError, OSError) as exc:
-        raise StorageError(f"{path}: the store is damaged ({exc})", _RERUN) from exc
 
 
 def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, bytes]:
@@ -188,12 +90,12 @@ def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str
     )
     _write_layer(group, "0", map_.values)
     _write_layer(group, "tissue", map_.tissue)
-    for layer in _OPTIONAL_LAYERS:
+    for layer in OPTIONAL_LAYERS:
         array = getattr(map_, layer)
         if array is not None:
             _write_layer(group, layer, array)
     if map_.mask is not None:
-        _write_layer(group, _MASK, map_.mask.inside.astype(np.uint8))
+        _write_layer(group, MASK, map_.mask.inside.astype(np.uint8))
     return {place: content.to_bytes() for place, content in files.items()}
 
 
@@ -218,12 +120,13 @@ def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dic
     place = mask and {"origin_l0": list(mask.origin_l0), "step_l0": list(mask.step_l0)}
     own = {
         **map_.attributes,
-        **({_MASK: place} if place else {}),
+        **({MASK: place} if place else {}),
         "origin_l0": list(map_.origin_l0),
         "step_l0": list(map_.step_l0),
         "mpp": [map_.mpp.x, map_.mpp.y],
     }
     multiscale = _multiscale(map_, name)
+    image: dict[str, object]
     if ngff == "0.4":
         image = {"multiscales": [{"version": ngff, **multiscale}], "omero": _rendering_hint()}
     else:
@@ -234,30 +137,63 @@ def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dic
     return plain
 
 
-def _multiscale(map_: ProbabilityMap, name: str) -> dict[str, Any]:
+class _Transformation(TypedDict, total=False):
+    """Of a dataset: a scale or a translation, in the order of the axes."""
+
+    type: Required[Literal["scale", "translation"]]
+    scale: list[float]
+    translation: list[float]
+
+
+class _Dataset(TypedDict):
+    path: str
+    coordinateTransformations: list[_Transformation]
+
+
+class _Multiscale(TypedDict):
+    """An image of NGFF, less its version."""
+
+    name: str
+    axes: list[dict[str, str]]
+    datasets: list[_Dataset]
+
+
+class _Channel(TypedDict):
+    label: str
+    color: str
+    window: dict[str, float]
+    active: bool
+    coefficient: int
+    family: str
+    inverted: bool
+
+
+class _Omero(TypedDict):
+    """How viewers are to show an image of NGFF."""
+
+    channels: list[_Channel]
+    rdefs: dict[str, str]
+
+
+def _multiscale(map_: ProbabilityMap, name: str) -> _Multiscale:
     cell_x, cell_y = map_.cell_um
     corner_x, corner_y = map_.origin_l0[0] * map_.mpp.x, map_.origin_l0[1] * map_.mpp.y
+    transformations: list[_Transformation] = [
+        {"type": "scale", "scale": [cell_y, cell_x]},
+        {"type": "translation", "translation": [corner_y, corner_x]},
+    ]
     return {
         "name": name,
         "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
-        "datasets": [
-            {
-                "path": "0",
-                "coordinateTransformations": [
-                    {"type": "scale", "scale": [cell_y, cell_x]},
-                    {"type": "translation", "translation": [corner_y, corner_x]},
-                ],
-            }
-        ],
+        "datasets": [{"path": "0", "coordinateTransformations": transformations}],
     }
 
 
-def _rendering_hint() -> dict[str, Any]:
-    window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
-    channel = {
+def _rendering_hint() -> _Omero:
+    channel: _Channel = {
         "label": "IDC probability",
         "color": "FDE725",  # the upper end of viridis; a hint can name no color map
-        "window": window,
+        "window": {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0},
         "active": True,
         "coefficient": 1,
         "family": "linear",

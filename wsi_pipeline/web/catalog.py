@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from wsi_pipeline.config import Config
 from wsi_pipeline.files import read_json
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.maps.store import read_map
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.layout import (
     MAP_NAME,
@@ -147,7 +146,7 @@ class Catalog:
 
     def _read_map(self, entry: CatalogEntry) -> ProbabilityMap:
         settings = settings_of(entry.status)
-        map_ = shown_map(read_map(entry.folder / MAP_NAME, root=self.out), settings)
+        map_ = shown_map(ProbabilityMap.open(entry.folder / MAP_NAME, root=self.out), settings)
         if settings.regions.threshold is None:
             return map_
         # `render --threshold` moves that of the results; the map's own may be of another time.
