@@ -6,14 +6,21 @@ import pytest
 import wsi_pipeline
 
 HEAVY = ("tensorflow", "keras", "dask", "matplotlib", "openslide", "zarr", "ai_edge_litert")
+DRAWING = ("tensorflow", "keras", "matplotlib", "zarr")
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["import wsi_pipeline", "import wsi_pipeline.cli.main", "import wsi_pipeline.config"],
+    ("statement", "heavy"),
+    [
+        ("import wsi_pipeline", HEAVY),
+        ("import wsi_pipeline.cli.main", HEAVY),
+        ("import wsi_pipeline.config", HEAVY),
+        # what a run needs before there is something to draw and to store
+        ("import wsi_pipeline.archive, wsi_pipeline.inputs.search", DRAWING),
+    ],
 )
-def test_imports_stay_light(statement: str) -> None:
-    code = f"{statement}\nimport sys\nprint([m for m in {HEAVY!r} if m in sys.modules])"
+def test_imports_stay_light(statement: str, heavy: tuple[str, ...]) -> None:
+    code = f"{statement}\nimport sys\nprint([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

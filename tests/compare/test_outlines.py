@@ -13,7 +13,7 @@ from PIL import Image
 
 from wsi_pipeline.compare import compare_outlines, outlines_of, read_outlines
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.export import ExportSource, export_to
+from wsi_pipeline.export.formats import ExportSource, export_to
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import find_regions
 

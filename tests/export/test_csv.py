@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.export import write_csv
+from wsi_pipeline.export.csv import write_csv
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

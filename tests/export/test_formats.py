@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from wsi_pipeline.errors import ConfigError
-from wsi_pipeline.export import FORMATS, ExportSource, export_to
+from wsi_pipeline.export.formats import FORMATS, ExportSource, export_to
 from wsi_pipeline.export.xml import write_aperio_xml
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import find_regions

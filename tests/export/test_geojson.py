@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from wsi_pipeline.errors import StorageError
-from wsi_pipeline.export import write_geojson
+from wsi_pipeline.export.geojson import write_geojson
 from wsi_pipeline.maps.regions import find_regions
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from wsi_pipeline.errors import ConfigError, StorageError
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import find_regions
-from wsi_pipeline.render import Caption
+from wsi_pipeline.render.overlay import Caption
 from wsi_pipeline.render.sheet import _fitting, write_sheet
 
 MakeMap = Callable[..., ProbabilityMap]

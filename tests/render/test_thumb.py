@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.maps import ProbabilityMap
-from wsi_pipeline.render import Blend
+from wsi_pipeline.render.blend import Blend
 from wsi_pipeline.render.thumb import SIDE_PX, write_thumb
 
 MakeMap = Callable[..., ProbabilityMap]

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.phantoms import Phantom, write_phantom
 from tests.rule_classifier import RuleClassifier, darkness
 from wsi_pipeline.classifier import ModelCard
-from wsi_pipeline.export import write_geojson
+from wsi_pipeline.export.geojson import write_geojson
 from wsi_pipeline.files import write_json
 from wsi_pipeline.geometry import Box, Mpp, Size
 from wsi_pipeline.maps import ProbabilityMap, write_map

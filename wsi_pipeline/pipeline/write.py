@@ -28,8 +28,8 @@ def load_libraries(config: Config) -> None:
     """Import what writing the results needs: half a second, best spent beside other work."""
     importlib.import_module("zarr")
     if config.outputs == "all":
-        importlib.import_module("wsi_pipeline.export")
-        importlib.import_module("wsi_pipeline.render")
+        importlib.import_module("wsi_pipeline.export.geojson")
+        importlib.import_module("wsi_pipeline.render.overlay")
 
 
 def slide_facts(plan: SlidePlan, mtime_ns: int, notes: Sequence[str] = ()) -> dict[str, Any]:

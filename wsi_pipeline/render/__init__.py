@@ -1,6 +1,1 @@
-"""Pictures of a result (the home of matplotlib)."""
-
-from wsi_pipeline.render.blend import Blend
-from wsi_pipeline.render.overlay import Caption, draw_overlay, write_overlay
-
-__all__ = ["Blend", "Caption", "draw_overlay", "write_overlay"]
+"""Pictures of a result (the home of matplotlib: each module is imported where it is needed)."""

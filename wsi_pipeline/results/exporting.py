@@ -13,7 +13,7 @@ import numpy as np
 
 import wsi_pipeline
 from wsi_pipeline.errors import ConfigError, WsiPipelineError
-from wsi_pipeline.export import FORMATS, ExportSource, export_to
+from wsi_pipeline.export.formats import FORMATS, ExportSource, export_to
 from wsi_pipeline.files import storing
 from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
 from wsi_pipeline.results.layout import slide_folders
@@ -145,7 +145,7 @@ def _export_one(
 
 
 def _export_source(slide: FinishedSlide, locator: SlideLocator) -> ExportSource:
-    from wsi_pipeline.render import Blend
+    from wsi_pipeline.render.blend import Blend
 
     rgba = Blend().opaque(slide.map_.values)
     # Not classified is white in the rendering: no color of the map, and not black as "nothing".
@@ -154,7 +154,7 @@ def _export_source(slide: FinishedSlide, locator: SlideLocator) -> ExportSource:
 
 
 def _write_sheet(slide: FinishedSlide, path: Path) -> None:
-    from wsi_pipeline.render import Caption
+    from wsi_pipeline.render.overlay import Caption
     from wsi_pipeline.render.sheet import write_sheet
 
     software = f"wsi_pipeline {wsi_pipeline.__version__}"

@@ -113,8 +113,10 @@ def write_results(
     map_, regions, config
         What to draw, and how.
     """
-    from wsi_pipeline.export import write_csv, write_geojson
-    from wsi_pipeline.render import Blend, Caption, write_overlay
+    from wsi_pipeline.export.csv import write_csv
+    from wsi_pipeline.export.geojson import write_geojson
+    from wsi_pipeline.render.blend import Blend
+    from wsi_pipeline.render.overlay import Caption, write_overlay
     from wsi_pipeline.render.thumb import write_thumb
 
     map_ = shown_map(map_, config)

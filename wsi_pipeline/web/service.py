@@ -208,7 +208,7 @@ def color_stops(colormap: str) -> str | None:
     """Return a color map as the pages take it, 33 colors in hex; None where they know it."""
     if colormap in PAGE_COLORMAPS:
         return None
-    from wsi_pipeline.render import Blend
+    from wsi_pipeline.render.blend import Blend
 
     colors = Blend(colormap).opaque(np.linspace(0, 1, 33, dtype=np.float32))
     return bytes(colors[:, :3].tobytes()).hex()
