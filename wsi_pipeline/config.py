@@ -260,7 +260,7 @@ def as_config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:  # as a user wrote it; `Config` checks it
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

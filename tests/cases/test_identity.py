@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from wsi_pipeline.geometry import Box, Size
 from wsi_pipeline.results.layout import REVIEW_NAME
 from wsi_pipeline.results.locate import SlideLocator
 from wsi_pipeline.results.status import Done, read_status
+from wsi_pipeline.web.answers import Review
 from wsi_pipeline.web.review import Change, ReviewStore, ReviewUpdate, detected_item
 
 OTHER = {"hot_box_l0": Box(1200, 1200, 400, 400)}
@@ -26,7 +26,7 @@ def status_of(case: Case, slide_id: str) -> Done:
     return status
 
 
-def accept_a_region(case: Case, slide_id: str) -> dict[str, Any]:
+def accept_a_region(case: Case, slide_id: str) -> Review:
     """Accept the first region, as the page does; return the review."""
     folder = case.folder / "out/slides" / slide_id
     regions = json.loads((folder / "regions.geojson").read_text())

@@ -106,7 +106,7 @@ def test_the_raw_map_is_scored_beside_the_refined_one() -> None:
     )
     record = slides_record([compare("s", refined, TRUTH, Config())], raw_threshold=0.5)
     assert record["without_context"]["auc"] == 0.5
-    assert record["slides"][0]["auc_without_context"] == 0.5
+    assert dict(record["slides"][0])["auc_without_context"] == 0.5
 
 
 def test_dice_of_two_empty_masks_is_no_number() -> None:

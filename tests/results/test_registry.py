@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wsi_pipeline.annotations.features import Geometry
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import write_json
 from wsi_pipeline.results.layout import REVIEW_NAME, STATUS_NAME, slide_folder
@@ -17,6 +18,7 @@ from wsi_pipeline.results.locate import SlideLocator
 from wsi_pipeline.results.registry import SlideRegistry, WantedSlide
 from wsi_pipeline.results.status import Done, SlideFile, read_status, write_status
 from wsi_pipeline.slides.identity import fingerprint
+from wsi_pipeline.web.answers import NewItem
 from wsi_pipeline.web.review import Change, ReviewStore, ReviewUpdate
 
 SOME_ID = "00000000-0000-0000-0000-000000000001"
@@ -71,7 +73,9 @@ class SmallArchive:
         store = ReviewStore(folder, status.fingerprint)
         change = Change(id=SOME_ID, comment=(folder / "made of").read_text())
         update = ReviewUpdate(revision=store.read()["revision"], reviewer="A", changes=[change])
-        store.save(update, lambda _: {"kind": "detected"})
+        nowhere: Geometry = {"type": "Polygon", "coordinates": []}
+        item: NewItem = {"kind": "detected", "geometry": nowhere, "measurements": {}}
+        store.save(update, lambda _: item)
 
     def check(self) -> None:
         """Hold every result, review and file that is found against the content."""

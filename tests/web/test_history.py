@@ -112,7 +112,7 @@ def test_the_same_review_written_by_another_program_is_the_same(path: Path) -> N
 
 
 def test_an_entry_names_the_one_before_it() -> None:
-    first = chained({"revision": 1}, [], {})
-    second = chained({"revision": 2}, [first], {})
+    first = chained({"revision": 1, "time": "", "reviewer": "A", "changes": []}, [], {})
+    second = chained({"revision": 2, "time": "", "reviewer": "A", "changes": []}, [first], {})
     assert second["before_sha256"] == first[HASH]
     assert break_of({"revision": 2, "items": {}, "history": [first, second]}) == ""

@@ -19,10 +19,12 @@ from starlette.types import Message
 
 from tests.web.serving import Client, DarknessClassifier, Run, in_own_loop
 from tests.web.test_serve import first_address, serving
+from wsi_pipeline.annotations.features import Geometry
 from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.execution.locks import review_lock
 from wsi_pipeline.slides.source import SlideSource
 from wsi_pipeline.web import open_slides, review, server
+from wsi_pipeline.web.answers import NewItem
 from wsi_pipeline.web.app import create_app, without_places
 from wsi_pipeline.web.bodies import REVIEW, SMALL, UPLOAD, BodyLimit, UploadSlots, limit_of, take_in
 from wsi_pipeline.web.errors import BusyError, TimeoutRefusedError, TooLargeError
@@ -92,8 +94,10 @@ def test_a_review_that_others_save_for_too_long_is_told(
             "changes": [{"id": "9c055be5-2052-5cc9-9d91-2eac40670904"}],
         }
     )
+    nowhere: Geometry = {"type": "Polygon", "coordinates": []}
+    item: NewItem = {"kind": "detected", "geometry": nowhere, "measurements": {}}
     with store._turn, pytest.raises(BusyError, match="others are saving"):
-        store.save(update, lambda _: {"kind": "detected"})
+        store.save(update, lambda _: item)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 import numpy as np
 import shapely
@@ -92,11 +92,18 @@ def _listed(item: Any) -> list[Any]:
     return _features(item) if nested or of_archive else [item]
 
 
-def _of_archive(element: Mapping[str, Any]) -> dict[str, Any]:
+class _Feature(TypedDict, total=False):
+    """A feature as this module reads it."""
+
+    properties: Required[dict[str, str]]
+    geometry: dict[str, Any]
+
+
+def _of_archive(element: Mapping[str, Any]) -> _Feature:
     """Return an element of Digital Slide Archive (HistomicsUI) as a feature."""
     kind = element.get("type")
     label = element.get("group") or (element.get("label") or {}).get("value") or ""
-    feature: dict[str, Any] = {"properties": {"classification": str(label)}}
+    feature: _Feature = {"properties": {"classification": str(label)}}
     if kind == "polyline" and element.get("closed"):
         rings = [element["points"], *(element.get("holes") or [])]
         feature["geometry"] = {"type": "Polygon", "coordinates": rings}

@@ -6,11 +6,26 @@ import shutil
 import subprocess
 import threading
 import time
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from wsi_pipeline.classifier.engines.device import has_nvidia_device
 
 SAMPLE_SECONDS: Final = 5.0
+
+
+class QueueFigures(TypedDict):
+    """What a run's queue came to."""
+
+    waiting_mean: float
+    under_way_mean: float
+    under_way_max: int
+
+
+class GpuFigures(TypedDict):
+    """How busy the GPUs were."""
+
+    gpu_busy_share: float | None
+    """None: nothing was measured."""
 
 
 class QueueMeter:
@@ -41,7 +56,7 @@ class QueueMeter:
         else:
             self._waiting = max(0, self._waiting - 1)
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> QueueFigures:
         """Return the figures for the record."""
         self._add_up()
         seconds = max(self._last - self._start, 1e-6)
@@ -72,7 +87,7 @@ class GpuMeter:
         if command:
             threading.Thread(target=self._sample, args=(command,), daemon=True).start()
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> GpuFigures:
         """Return the mean share, None where nothing was measured: no data is not zero."""
         self._is_over.set()
         shares = self._shares

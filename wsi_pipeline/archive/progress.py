@@ -6,10 +6,10 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from wsi_pipeline.archive.meters import QueueMeter
-from wsi_pipeline.archive.record import metrics
+from wsi_pipeline.archive.record import RunMetrics, metrics
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, record_loss
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.executor import Lost
@@ -78,7 +78,7 @@ class RunProgress:
         self._under_way: dict[str, SlideTask] = {}
         self._start = time.monotonic()
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> RunMetrics:
         """Return the figures of the slides that were done now."""
         seconds = time.monotonic() - self._start
         done_now = [self.statuses[name] for name in self._done_now]

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import wsi_pipeline
 from wsi_pipeline import NOTICE
+from wsi_pipeline.archive.meters import QueueFigures
 from wsi_pipeline.execution.locks import shared_files
 from wsi_pipeline.files import make_folder, write_json
 from wsi_pipeline.pipeline.resolved import ResolvedRun
@@ -45,7 +46,7 @@ class RunRecord:
     """The record of one run: written as running, replaced at the end."""
 
     out: Path
-    facts: dict[str, Any]
+    facts: Mapping[str, object]
 
     @property
     def run_id(self) -> str:
@@ -86,7 +87,7 @@ class RunRecord:
         self,
         state: str,
         statuses: Mapping[str, AnyStatus | None],
-        metrics: dict[str, Any],
+        metrics: Mapping[str, object],
     ) -> None:
         """Replace the record with how the run ended."""
         finished = [s for s in statuses.values() if isinstance(s, Done | Empty)]
@@ -101,7 +102,7 @@ class RunRecord:
         }
         self._write(facts, begins=False)
 
-    def _write(self, facts: dict[str, Any], *, begins: bool) -> None:
+    def _write(self, facts: Mapping[str, object], *, begins: bool) -> None:
         folder = self.out / RUNS_NAME
         make_folder(folder, self.out)
         write_json(folder / f"{self.run_id}.json", facts)
@@ -111,7 +112,29 @@ class RunRecord:
                 write_json(latest, facts)
 
 
-def metrics(statuses: Sequence[AnyStatus | None], wall_seconds: float) -> dict[str, Any]:
+class SlideMetrics(TypedDict):
+    """What the slides of a run came to."""
+
+    slides: int
+    slides_failed: int
+    patches: int
+    patches_lost: int
+    slide_bytes: int
+    bytes_read: int | None
+    """None: nobody counted."""
+    wall_seconds: float
+    slides_per_hour: float
+    patches_per_second: float
+    stage_seconds: dict[str, float]
+
+
+class RunMetrics(SlideMetrics):
+    """The same with the run's queue."""
+
+    queue: QueueFigures
+
+
+def metrics(statuses: Sequence[AnyStatus | None], wall_seconds: float) -> SlideMetrics:
     """Return what the slides of this run came to: figures of the slides done now, not before."""
     done = [status for status in statuses if isinstance(status, Done | Empty)]
     stages: dict[str, float] = {}
@@ -141,8 +164,8 @@ _KEPT: Final = frozenset(
 )
 
 
-def outcome_of(status: AnyStatus | None) -> dict[str, Any]:
-    """Return the part of a slide's status that the record keeps."""
+def outcome_of(status: AnyStatus | None) -> dict[str, object]:
+    """Return the part of a slide's status that the record keeps, for whoever reads the file."""
     return status.model_dump(include=set(_KEPT)) if status else {}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, TypedDict
 
 import numpy as np
 
@@ -64,6 +64,35 @@ PICTURE_SECONDS_A_MPX: Final = 0.15
 FIXED_SECONDS: Final = 0.05
 
 
+class _Cells(TypedDict, total=False):
+    """What was found of a slide: a cell a column; what is not known is not there, or empty."""
+
+    problem: str
+    advice: str
+    vendor: str | None
+    width: int
+    height: int
+    levels: int
+    objective_power: float | Literal[""]
+    mpp_x: float | Literal[""]
+    mpp_y: float | Literal[""]
+    mpp_source: str
+    tissue_mm2: float
+    patches: int
+    seconds: float
+    output_mb: float
+    file_mb: float
+    quickhash: str
+    duplicate_of: str
+
+
+class ScanRow(_Cells):
+    """A slide of the list."""
+
+    slide: str
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class ScanTask:
     """One slide to look at."""
@@ -78,9 +107,9 @@ class ScanTask:
 def scan_slides(
     entries: Sequence[SlideEntry],
     config: Config,
-    seen: Callable[[dict[str, Any]], None],
-    leave: Callable[[list[dict[str, Any]]], None],
-) -> list[dict[str, Any]]:
+    seen: Callable[[ScanRow], None],
+    leave: Callable[[list[ScanRow]], None],
+) -> list[ScanRow]:
     """Return a row for each slide, in their order; `seen` is told of each as it comes.
 
     Many slides are opened in processes of their own: a file that crashes its decoder, or hangs, is
@@ -90,9 +119,9 @@ def scan_slides(
     """
     card = find_model(config.model)
     seconds = patch_seconds(config, card)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, ScanRow] = {}
 
-    def report(task: ScanTask, result: dict[str, Any] | Lost) -> None:
+    def report(task: ScanTask, result: ScanRow | Lost) -> None:
         row = _lost_row(task, result) if isinstance(result, Lost) else result
         rows[task.entry.slide_id] = row
         seen(row)
@@ -109,22 +138,22 @@ def scan_slides(
     return mark_duplicates([rows[entry.slide_id] for entry in entries])
 
 
-def scan_slide(threads: int, task: ScanTask, _send_progress: SendProgress) -> dict[str, Any]:
+def scan_slide(threads: int, task: ScanTask, _send_progress: SendProgress) -> ScanRow:
     """Return the row of one slide; what is wrong with it stands in `problem` and `advice`."""
     entry, config = task.entry, task.config
     source = entry.source(config)
-    row: dict[str, Any] = {"slide": str(entry.path), "id": entry.slide_id}
+    row: ScanRow = {"slide": str(entry.path), "id": entry.slide_id}
     try:
         with source.open() as reader:
-            row |= _facts(reader.info, reader.pyramid)
+            row = {**row, **_facts(reader.info, reader.pyramid)}
         start = time.perf_counter()
         plan = plan_slide(source, config, task.card)
         planning_seconds = time.perf_counter() - start
-        row |= _estimate(task, plan, planning_seconds, threads)
+        row = {**row, **_estimate(task, plan, planning_seconds, threads)}
     except WsiPipelineError as error:
-        row |= {"problem": error.problem, "advice": error.advice}
+        row = {**row, "problem": error.problem, "advice": error.advice}
     except OSError as error:
-        row |= {"problem": str(error), "advice": "Check the drive and its permissions"}
+        row = {**row, "problem": str(error), "advice": "Check the drive and its permissions"}
     return row
 
 
@@ -141,7 +170,7 @@ def patch_seconds(config: Config, card: ModelCard) -> float:
     return views * (time.perf_counter() - start) / PROBE_PATCHES
 
 
-def mark_duplicates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def mark_duplicates(rows: list[ScanRow]) -> list[ScanRow]:
     """Name, for each slide whose content came before, the first that has it."""
     first: dict[str, str] = {}
     marked = []
@@ -153,7 +182,7 @@ def mark_duplicates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return marked
 
 
-def write_scan(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_scan(path: Path, rows: list[ScanRow]) -> None:
     """Write the rows as a list that `run` takes; unknown is empty.
 
     Raises
@@ -166,7 +195,7 @@ def write_scan(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomic(path, csv_bytes(COLUMNS, shown_rows, for_excel=True))
 
 
-def _facts(info: SlideInfo, pyramid: Pyramid) -> dict[str, Any]:
+def _facts(info: SlideInfo, pyramid: Pyramid) -> _Cells:
     return {
         "vendor": info.vendor,
         "width": pyramid.size_l0.width,
@@ -182,9 +211,7 @@ def _facts(info: SlideInfo, pyramid: Pyramid) -> dict[str, Any]:
     }
 
 
-def _estimate(
-    task: ScanTask, plan: SlidePlan, planning_seconds: float, threads: int
-) -> dict[str, Any]:
+def _estimate(task: ScanTask, plan: SlidePlan, planning_seconds: float, threads: int) -> _Cells:
     """Return what the slide will take: patches, seconds on all cores, bytes of results."""
     with_pictures = task.config.outputs == "all"
     um_px = overlay_um_px(plan, task.config.render.um_px)
@@ -226,7 +253,7 @@ def _read_seconds(plan: SlidePlan) -> float:
     return a_px * plan.n_patches * (stride * plan.lattice_step) ** 2
 
 
-def _lost_row(task: ScanTask, lost: Lost) -> dict[str, Any]:
+def _lost_row(task: ScanTask, lost: Lost) -> ScanRow:
     return {
         "slide": str(task.entry.path),
         "id": task.entry.slide_id,
@@ -235,7 +262,7 @@ def _lost_row(task: ScanTask, lost: Lost) -> dict[str, Any]:
     }
 
 
-def _unseen_row(task: ScanTask, hanging: ScanTask) -> dict[str, Any]:
+def _unseen_row(task: ScanTask, hanging: ScanTask) -> ScanRow:
     return {
         "slide": str(task.entry.path),
         "id": task.entry.slide_id,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, Self
+from typing import Any, Final, NotRequired, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,24 @@ class AloneCalibration:
     weight: float
     bias: float
     fade: float
+
+
+class AloneRecord(TypedDict):
+    """`AloneCalibration` as it stands in a model card."""
+
+    weight: float
+    bias: float
+    fade: float
+
+
+class ContextRecord(TypedDict):
+    """`ContextRefinement` as it stands in a model card."""
+
+    method: str
+    weights: list[float]
+    bias: float
+    threshold: float
+    alone: NotRequired[AloneRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +107,21 @@ class ContextRefinement:
             logits = trust * logits + (1 - trust) * by_itself
         return sigmoid(logits.astype(np.float32))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ContextRecord:
         """Return plain data for the model card."""
-        return {
+        record: ContextRecord = {
             "method": "logistic regression on means and maxima of rings of logits",
             "weights": list(self.weights),
             "bias": self.bias,
             "threshold": self.threshold,
-            **({"alone": asdict(self.alone)} if self.alone else {}),
         }
+        if self.alone:
+            one = self.alone
+            record["alone"] = {"weight": one.weight, "bias": one.bias, "fade": one.fade}
+        return record
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read it from a model card.
 
         Raises

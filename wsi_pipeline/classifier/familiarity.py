@@ -7,8 +7,9 @@ slide of one archive, and another organ, another stain or blur moves it far.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,24 @@ MANY_FAR: Final = 0.2
 """Share of a slide's cells that are far, from which it stands among the reasons."""
 
 
+class FamiliarityVerdict(TypedDict):
+    """As it stands in a slide's record."""
+
+    familiar: bool
+    score: float
+    reasons: list[str]
+
+
+class FamiliarityRecord(TypedDict):
+    """As it stands in a model card."""
+
+    method: str
+    mean: list[float]
+    covariance: list[list[float]]
+    limit: float
+    distances: list[float]
+
+
 @dataclass(frozen=True, slots=True)
 class SlideFamiliarity:
     """Whether a slide looks like the training data."""
@@ -34,7 +53,7 @@ class SlideFamiliarity:
     reasons: tuple[str, ...]
     """Why it is unfamiliar; empty where it is not."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FamiliarityVerdict:
         """Return plain data for the slide's record."""
         return {"familiar": self.familiar, "score": self.score, "reasons": list(self.reasons)}
 
@@ -107,7 +126,7 @@ class FamiliarityReference:
         spread = self.covariance + np.eye(len(self.mean)) / len(features)
         return float(offset @ np.linalg.solve(spread, offset))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FamiliarityRecord:
         """Return plain data for the model card."""
         return {
             "method": "Mahalanobis distance of the mean of a slide's whitened features",
@@ -118,7 +137,7 @@ class FamiliarityReference:
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read it from a model card.
 
         Raises

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.errors import ConfigError
@@ -129,7 +130,7 @@ def table_lines(comparison: Comparison) -> list[str]:
     return [*_reader_lines(comparison), *lines]
 
 
-def _cells(name: str, figures: dict[str, float]) -> tuple[str, ...]:
+def _cells(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         *(_figure(figures[key], ".3f") for key in ("dice", "iou", "sensitivity", "precision")),

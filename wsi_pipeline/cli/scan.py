@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.cli.run import add_config_arguments, config_of, say_what_was_found
+
+if TYPE_CHECKING:  # loaded when there is something to do
+    from wsi_pipeline.archive.scan import ScanRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.list_ignored:
         write_inventory(options.list_ignored, found.inventory)
 
-    def leave(rows: list[dict[str, Any]]) -> None:
+    def leave(rows: list[ScanRow]) -> None:
         """Write what was found and end this process: a thread of it hangs in a slide."""
         try:
             write_scan(options.out, rows)
@@ -52,10 +55,9 @@ def execute(options: argparse.Namespace) -> int:
         check_after_scan(options.out, rows)
     write_scan(options.out, rows)
     bad = [row for row in rows if "patches" not in row]
-    patches, seconds, megabytes = (
-        sum(float(row.get(name) or 0) for row in rows)
-        for name in ("patches", "seconds", "output_mb")
-    )
+    patches = sum(row.get("patches", 0) for row in rows)
+    seconds = sum(row.get("seconds", 0) for row in rows)
+    megabytes = sum(row.get("output_mb", 0) for row in rows)
     duplicates = sum("duplicate_of" in row for row in rows)
     print(
         f"\n{len(rows)} slides, {len(bad)} unusable as they are, {duplicates} duplicates; about "
@@ -71,7 +73,7 @@ def execute(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if bad else EXIT_DONE
 
 
-def _say(row: dict[str, Any]) -> None:
+def _say(row: ScanRow) -> None:
     if "patches" in row:
         words = (
             f"{row['vendor']}, {row['width']} x {row['height']}, {row['mpp_x']:.4g} µm/px "

@@ -182,7 +182,9 @@ def _neighbors(slide_path: Path) -> Iterator[Any]:
             logger.debug("%s is not DICOM or cannot be read, and is passed over", file)
 
 
-def _shared(highdicom: Any, map_: ProbabilityMap, source: Any, kind: str) -> dict[str, Any]:
+def _shared(
+    highdicom: Any, map_: ProbabilityMap, source: Any, kind: str
+) -> dict[str, Any]:  # for highdicom
     """Return what both objects say: identity, place, software."""
     import pydicom
     from pydicom.uid import generate_uid

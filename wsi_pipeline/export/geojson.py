@@ -6,11 +6,12 @@ import gzip
 import json
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 import shapely
 
+from wsi_pipeline.annotations.features import Feature, FeatureCollection, geometry_of
 from wsi_pipeline.export.frames import shifted, viewer_offset_l0
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.maps.map import ProbabilityMap
@@ -22,6 +23,28 @@ CLASS_RGB: Final = (200, 0, 0)
 
 _FRAME: Final = "level-0 px less offset_l0"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://wsi-pipeline/regions")
+
+
+class Origin(TypedDict):
+    """Where exported objects come from, and the frame of their coordinates."""
+
+    slide: dict[str, Any]
+    """As in the map's attributes."""
+    fingerprint: str | None
+    frame: str
+    offset_l0: list[int]
+    threshold: NotRequired[float]
+    low_threshold: NotRequired[float]
+    smoothing_cells: NotRequired[float]
+    min_area_mm2: NotRequired[float]
+    outline: NotRequired[str]
+    areas: NotRequired[str]
+
+
+class OwnCollection(FeatureCollection):
+    """A collection that tells where it comes from."""
+
+    wsi_pipeline: Origin
 
 
 def write_geojson(map_: ProbabilityMap, regions: Regions, path: Path) -> None:
@@ -50,12 +73,12 @@ def write_tiles_geojson(map_: ProbabilityMap, path: Path) -> None:
     _write(tile_collection(map_), path)
 
 
-def feature_collection(map_: ProbabilityMap, regions: Regions) -> dict[str, Any]:
+def feature_collection(map_: ProbabilityMap, regions: Regions) -> OwnCollection:
     """Return the regions as a GeoJSON FeatureCollection in QuPath's dialect.
 
     Returns
     -------
-    dict
+    OwnCollection
         `objectType` and `measurements` (a map) inside `properties`, ids UUIDs that depend on the
         slide and the outline alone.
     """
@@ -80,7 +103,7 @@ def feature_collection(map_: ProbabilityMap, regions: Regions) -> dict[str, Any]
     }
 
 
-def tile_collection(map_: ProbabilityMap) -> dict[str, Any]:
+def tile_collection(map_: ProbabilityMap) -> OwnCollection:
     """Return the classified cells as tiles, each with the measurement `IDC probability`."""
     offset_l0 = viewer_offset_l0(map_)
     rows, cols = np.nonzero(~np.isnan(map_.values))
@@ -90,11 +113,11 @@ def tile_collection(map_: ProbabilityMap) -> dict[str, Any]:
     right, bottom = (origin + (near + 1) * step).round(3).T
     squares = shapely.box(left, top, right, bottom)
     slide = map_.attributes.get("slide", {})
-    features = [
+    features: list[Feature] = [
         {
             "type": "Feature",
             "id": _identity(slide, square),
-            "geometry": shapely.geometry.mapping(square),
+            "geometry": geometry_of(square),
             "properties": {
                 "objectType": "tile",
                 "measurements": {"IDC probability": round(probability, 6)},
@@ -103,7 +126,7 @@ def tile_collection(map_: ProbabilityMap) -> dict[str, Any]:
         for square, probability in zip(squares, map_.values[rows, cols].tolist(), strict=True)
     ]
     fingerprint = map_.attributes.get("fingerprint")
-    about = {
+    about: Origin = {
         "slide": slide,
         "fingerprint": fingerprint,
         "frame": _FRAME,
@@ -112,7 +135,7 @@ def tile_collection(map_: ProbabilityMap) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": features, "wsi_pipeline": about}
 
 
-def _write(collection: dict[str, Any], path: Path) -> None:
+def _write(collection: OwnCollection, path: Path) -> None:
     data = json.dumps(collection, separators=(",", ":"), allow_nan=False).encode()
     # mtime=0: the time of writing must not make equal content unequal.
     write_atomic(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
@@ -124,12 +147,12 @@ def _identity(slide: dict[str, Any], outline: shapely.Geometry) -> str:
     return str(uuid.uuid5(_NAMESPACE, json.dumps([slide, wkt], sort_keys=True)))
 
 
-def _feature(region: Region, slide: dict[str, Any], offset_l0: tuple[int, int]) -> dict[str, Any]:
+def _feature(region: Region, slide: dict[str, Any], offset_l0: tuple[int, int]) -> Feature:
     outline = shifted(region.outline_l0, offset_l0)
     return {
         "type": "Feature",
         "id": _identity(slide, outline),
-        "geometry": shapely.geometry.mapping(outline),
+        "geometry": geometry_of(outline),
         "properties": {
             "objectType": "annotation",
             "name": f"{CLASS_NAME} {region.number}",

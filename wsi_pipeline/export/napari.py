@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY
@@ -76,7 +76,17 @@ def _layers(map_: ProbabilityMap) -> Iterator[LayerData]:
         yield map_.quality, {"name": "quality flags", "visible": False, **place}, "labels"
 
 
-def placement(map_: ProbabilityMap) -> dict[str, Any]:
+class Placement(TypedDict):
+    """Arguments of napari's layers."""
+
+    scale: tuple[float, float]
+    translate: tuple[float, float]
+    units: tuple[str, str]
+    metadata: dict[str, Any]
+    """The map's attributes."""
+
+
+def placement(map_: ProbabilityMap) -> Placement:
     """Return where napari has to put the cells: center of the first, and their side, µm (y, x)."""
     side_x, side_y = map_.cell_um
     corner_x, corner_y = map_.origin_l0[0] * map_.mpp.x, map_.origin_l0[1] * map_.mpp.y

@@ -116,7 +116,9 @@ def _halved(cells: NDArray[Any]) -> NDArray[Any]:
     return halved.reshape(*means.shape[:2], *cells.shape[2:])
 
 
-def _ome(map_: ProbabilityMap, cells: NDArray[Any], side: int) -> dict[str, Any]:
+def _ome(
+    map_: ProbabilityMap, cells: NDArray[Any], side: int
+) -> dict[str, Any]:  # as tifffile takes it
     cell_x_um, cell_y_um = map_.cell_um
     slide = map_.attributes.get("slide", {}).get("name", "slide")
     is_color = cells.ndim == 3

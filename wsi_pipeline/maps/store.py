@@ -115,7 +115,9 @@ def _write_layer(group: Any, name: str, values: NDArray[Any]) -> None:
     array[...] = values
 
 
-def _group_attributes(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, Any]:
+def _group_attributes(
+    map_: ProbabilityMap, ngff: NgffVersion, name: str
+) -> dict[str, Any]:  # a document of JSON, with all attributes of the map
     mask = map_.mask
     place = mask and {"origin_l0": list(mask.origin_l0), "step_l0": list(mask.step_l0)}
     own = {

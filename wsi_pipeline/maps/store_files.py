@@ -229,7 +229,7 @@ def _checked_shape(layer: str, shape: Any, chunks: Any) -> tuple[list[int], list
     return shape, chunks
 
 
-def _record(what: str, data: bytes) -> dict[str, Any]:
+def _record(what: str, data: bytes) -> dict[str, Any]:  # unchecked: its callers check it
     record = parse_json(data)
     if not isinstance(record, dict):
         raise UnexpectedStoreError(f"the metadata of {what} are no record")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import wsi_pipeline
 from wsi_pipeline.classifier import ContextRefinement, ModelCard
+from wsi_pipeline.classifier.familiarity import FamiliarityVerdict
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import FloatArray
@@ -133,7 +134,9 @@ def cell_familiarity(
     return cells_from_patches(card.familiarity.cells(features), grid)
 
 
-def slide_familiarity(card: ModelCard, layers: dict[str, NDArray[Any]]) -> dict[str, Any] | None:
+def slide_familiarity(
+    card: ModelCard, layers: dict[str, NDArray[Any]]
+) -> FamiliarityVerdict | None:
     """Return `SlideFamiliarity` as plain data; None where it cannot be known."""
     features = features_of(card, layers)
     if features is None or card.familiarity is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -22,6 +22,45 @@ from wsi_pipeline.results.status import ResultSettings, SlideFile, ThumbnailFact
 from wsi_pipeline.slides import Thumbnail, read_thumbnail
 from wsi_pipeline.slides.identity import Stamp, fingerprint, stamp_of
 from wsi_pipeline.tissue import QualityFlag
+from wsi_pipeline.tissue.white_balance import WhiteBalanceRecord
+
+
+class SlideFacts(TypedDict):
+    """What is known of a slide and its tissue: fields of its status."""
+
+    slide: str
+    file: SlideFile
+    vendor: str | None
+    scan_date: str | None
+    scan_date_source: str | None
+    size_l0: tuple[int, int]
+    mpp: tuple[float, float]
+    mpp_source: str
+    icc: str | None
+    warnings: tuple[str, ...]
+    level_read: int
+    white_balance: WhiteBalanceRecord
+    tissue_mask: TissueFacts
+
+
+class Doubts(TypedDict):
+    """What an archive is sorted by to find the slides that want a look."""
+
+    uncertainty: float
+    """Mean of min(p, 1 - p) over the classified cells, the share of them that a calibrated model
+    expects to have wrong."""
+    flagged_share: float
+    """Of the classified cells, with a quality flag."""
+    quality_shares: dict[str, float]
+    """With each flag, by its name."""
+
+
+class ResultFacts(Doubts):
+    """What a map came to: fields of the slide's status."""
+
+    settings: ResultSettings
+    totals: SlideTotals
+    thumbnail: ThumbnailFacts | None
 
 
 def load_libraries(config: Config) -> None:
@@ -32,15 +71,15 @@ def load_libraries(config: Config) -> None:
         importlib.import_module("wsi_pipeline.render.overlay")
 
 
-def slide_facts(plan: SlidePlan, mtime_ns: int, notes: Sequence[str] = ()) -> dict[str, Any]:
+def slide_facts(plan: SlidePlan, mtime_ns: int, notes: Sequence[str] = ()) -> SlideFacts:
     """Return what is known of the slide and its tissue, fields of the record."""
     info, mask = plan.info, plan.tissue_mask
     return {
         "slide": str(plan.source.path),
         "file": SlideFile(bytes=info.n_bytes, mtime_ns=mtime_ns, quickhash=info.quickhash),
         "vendor": info.vendor,
-        "scan_date": info.scan_date and info.scan_date.day.isoformat(),
-        "scan_date_source": info.scan_date and info.scan_date.source,
+        "scan_date": info.scan_date.day.isoformat() if info.scan_date else None,
+        "scan_date_source": info.scan_date.source if info.scan_date else None,
         "size_l0": (plan.grid.size_l0[0], plan.grid.size_l0[1]),
         "mpp": (plan.mpp.x, plan.mpp.y),
         "mpp_source": info.mpp_source,
@@ -63,14 +102,15 @@ def slide_facts(plan: SlidePlan, mtime_ns: int, notes: Sequence[str] = ()) -> di
 
 def write_outputs(
     run: ResolvedRun, job: SlideJob, plan: SlidePlan, map_: ProbabilityMap, clock: StageClock
-) -> dict[str, Any]:
+) -> ResultFacts:
     """Write what is made from the map, and return its figures, fields of the record."""
     config, folder = run.config, run.folder(job)
     regions = regions_of(map_, config)
-    found: dict[str, Any] = {
+    found: ResultFacts = {
         "settings": ResultSettings.of(config, map_.threshold),
         "totals": SlideTotals.of(shown_map(map_, config), regions),
         **doubts(map_),
+        "thumbnail": None,
     }
     if config.outputs == "all":
         with clock("pictures"):
@@ -118,16 +158,8 @@ def check_unchanged(path: Path, stamp: Stamp | None) -> None:
         )
 
 
-def doubts(map_: ProbabilityMap) -> dict[str, Any]:
-    """Return what an archive is sorted by to find the slides that want a look.
-
-    Returns
-    -------
-    dict
-        `uncertainty`: mean of min(p, 1 - p) over the classified cells, the share of them that a
-        calibrated model expects to have wrong. `flagged_share`: the share with a quality flag;
-        `quality_shares`: with each flag, by its name.
-    """
+def doubts(map_: ProbabilityMap) -> Doubts:
+    """Return what an archive is sorted by to find the slides that want a look."""
     classified = map_.classified
     p = map_.values[classified].astype(np.float64)
     flags = map_.quality[classified] if map_.quality is not None else np.zeros(1, np.uint8)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from anyascii import anyascii
 from matplotlib import font_manager
@@ -36,7 +36,14 @@ _INSTEAD: Final = "·"
 """For what has neither a letter in any font nor a spelling."""
 
 
-def drawable(words: str) -> tuple[str, dict[str, Any]]:
+class TextStyle(TypedDict, total=False):
+    """Arguments of matplotlib's texts."""
+
+    fontfamily: list[str]
+    fontweight: str
+
+
+def drawable(words: str) -> tuple[str, TextStyle]:
     """Return words that can be drawn without a missing letter, and how to draw them.
 
     Parameters
@@ -65,10 +72,10 @@ def has_font_for(words: str) -> bool:
     return drawable(words)[0] == words
 
 
-def _style(families: tuple[str, ...]) -> dict[str, Any]:
+def _style(families: tuple[str, ...]) -> TextStyle:
     if not families:
         return {}
-    style: dict[str, Any] = {"fontfamily": [BASE, *families]}
+    style: TextStyle = {"fontfamily": [BASE, *families]}
     if not all(map(_has_bold, families)):  # matplotlib would log each time that it has none
         style["fontweight"] = "normal"
     return style

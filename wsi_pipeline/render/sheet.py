@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,7 +105,13 @@ def _encode(figure: Figure, suffix: str) -> bytes:
 
 def _draw_heading(figure: Figure, map_: ProbabilityMap, regions: Regions, caption: Caption) -> None:
     title, fonts = drawable(caption.slide)
-    title_style = {"size": 14, "fontweight": "bold", "color": INK, "parse_math": False, **fonts}
+    title_style: dict[str, Any] = {
+        "size": 14,
+        "fontweight": "bold",
+        "color": INK,
+        "parse_math": False,
+        **fonts,
+    }
     figure.text(0.025, 0.952, title, **title_style)
     figure.text(0.025, 0.928, subtitle(map_, caption, regions.threshold), size=8, color=FAINT)
     figure.text(0.025, 0.025, NOTICE, size=8.5, weight="bold", color=WARNING)

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import wsi_pipeline
 from wsi_pipeline import NOTICE
@@ -251,7 +251,25 @@ def _write_record(comparison: Comparison, out: Path, path: Path) -> None:
     write_json(path, record)
 
 
-def _slide_record(slide: Compared) -> dict[str, Any]:
+class _Match(TypedDict):
+    """A region in comparison.json."""
+
+    name: str
+    area_mm2: float
+    covered_share: float
+    is_hit: bool
+
+
+class _SlideRecord(TypedDict):
+    """A slide in comparison.json; figures stand beside what a reading is of."""
+
+    slide_id: str
+    problem: str
+    readings: list[dict[str, float | str | list[_Match]]]
+    inter_reader: list[dict[str, float | list[str]]]
+
+
+def _slide_record(slide: Compared) -> _SlideRecord:
     return {
         "slide_id": slide.slide_id,
         "problem": slide.problem,
@@ -270,7 +288,7 @@ def _slide_record(slide: Compared) -> dict[str, Any]:
     }
 
 
-def _matches(regions: Sequence[RegionMatch]) -> list[dict[str, Any]]:
+def _matches(regions: Sequence[RegionMatch]) -> list[_Match]:
     return [
         {
             "name": region.name,

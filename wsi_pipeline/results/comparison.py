@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -91,10 +91,10 @@ class Compared:
         """Mean Dice between the readers; NaN for fewer than two."""
         return _mean(pair.agreement.dice for pair in self.pairs.values())
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, float | str | None]:
         """Return the slide's row of compare.csv, pooled over its readers."""
         figures = [reading.figures() for reading in self.readings]
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row: dict[str, float | str | None] = dict.fromkeys(COLUMNS)
         row |= pooled(figures) if figures else {}
         row |= {name: _mean(f[name] for f in figures) for name in ("kappa", *DISTANCES) if figures}
         row |= _change_figures(self.readings[0].change if self.readings else None)

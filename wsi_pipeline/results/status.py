@@ -41,7 +41,7 @@ class StatusPart(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:  # of any part, whose fields its class names
         """Return plain data, as it is stored; NaN stays NaN."""
         return self.model_dump(warnings=False)  # NaN stands for an unknown count too
 
@@ -125,12 +125,12 @@ class ResultSettings(StatusPart):
             colormap=config.render.colormap,
         )
 
-    def overrides(self, threshold: float | None = None) -> dict[str, Any]:
+    def overrides(self, threshold: float | None = None) -> dict[str, dict[str, object]]:
         """Return the settings as they are laid over a configuration, at another threshold."""
-        regions = self.model_dump(exclude={"flagged", "colormap"})
+        regions: dict[str, object] = self.model_dump(exclude={"flagged", "colormap"})
         if threshold is not None:
             regions["threshold"] = threshold
-        render = {"flagged": self.flagged, "colormap": self.colormap}
+        render: dict[str, object] = {"flagged": self.flagged, "colormap": self.colormap}
         return {"regions": regions, "render": render}
 
 
@@ -314,8 +314,8 @@ def write_status(folder: Path, status: AnyStatus, *, flush: bool = True) -> None
     write_json(folder / STATUS_NAME, first | record, flush=flush)
 
 
-def _settings_of_before(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that versions without a schema left in regions.geojson alone."""
+def _settings_of_before(folder: Path, data: dict[str, Any]) -> dict[str, object]:
+    """Return the settings that versions without a schema left in regions.geojson, unchecked."""
     try:
         own = read_json(folder / REGIONS_NAME, root=folder)["wsi_pipeline"]
         stated = own if isinstance(own, dict) else {}

@@ -10,7 +10,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wsi_pipeline.execution.locks import shared_files
 from wsi_pipeline.files import check_way, make_folder, storing, write_atomic
@@ -58,6 +58,8 @@ COLUMNS: Final = (
     "error",
     "advice",
 )
+SummaryRow = dict[str, str | float | None]
+"""A slide's cells by column; None = not known, never zero."""
 ROWS_A_FILE: Final = 500
 READING_THREADS: Final = 8
 """Statuses are small files, on network drives slow to open: several are read at once."""
@@ -80,7 +82,7 @@ class Summary:
 
     def __init__(self, out: Path, *, parquet: bool = False) -> None:
         self._out, self._parquet = out, parquet
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, SummaryRow] = {}
         self._changed: set[int] = set()
         self._places: dict[str, int] = {}
         self._next_flush = time.monotonic() + LEAST_SECONDS
@@ -138,8 +140,8 @@ class Summary:
             for name, status in zip(names, pool.map(read_status, folders), strict=True):
                 self._set(slide_row(name, status))
 
-    def _set(self, row: dict[str, Any]) -> None:
-        name = row["slide_id"]
+    def _set(self, row: SummaryRow) -> None:
+        name = str(row["slide_id"])
         if self._rows.get(name) == row:
             return
         self._rows[name] = row  # a new slide comes last: the files before stay as they are
@@ -152,10 +154,10 @@ def write_summary(out: Path, *, parquet: bool = False) -> None:
     Summary(out, parquet=parquet).close()
 
 
-def slide_row(slide_id: str, status: AnyStatus | None) -> dict[str, Any]:
+def slide_row(slide_id: str, status: AnyStatus | None) -> SummaryRow:
     """Return a slide's row of the summary; what is not known is empty, not zero."""
     day, source = slide_date(status)
-    row: dict[str, Any] = {
+    row: SummaryRow = {
         **dict.fromkeys(COLUMNS),
         "slide_id": slide_id,
         "state": status.state if status else "unknown",
@@ -179,9 +181,9 @@ def slide_row(slide_id: str, status: AnyStatus | None) -> dict[str, Any]:
     return row
 
 
-def _result_columns(status: Done | Empty) -> dict[str, Any]:
+def _result_columns(status: Done | Empty) -> SummaryRow:
     totals, mpp = status.totals, status.mpp or (None, None)
-    columns = {
+    columns: SummaryRow = {
         "scanner": status.vendor,
         "tissue_mm2": status.tissue_mask.area_mm2,
         "mpp_x": mpp[0],
@@ -193,7 +195,7 @@ def _result_columns(status: Done | Empty) -> dict[str, Any]:
         "uncertainty": status.uncertainty,
         "flagged_share": status.flagged_share,
         "familiar": _yes_or_no(status),
-        "familiarity_score": status.familiarity and status.familiarity.score,
+        "familiarity_score": status.familiarity.score if status.familiarity else None,
     }
     if totals is not None:
         columns |= {
@@ -216,12 +218,12 @@ def _yes_or_no(status: Done | Empty) -> str | None:
     return "yes" if status.familiarity.familiar else "no"
 
 
-def _csv(rows: list[dict[str, Any]]) -> bytes:
+def _csv(rows: list[SummaryRow]) -> bytes:
     in_order = sorted(rows, key=_slide_id)
     return csv_bytes(COLUMNS, ({k: _cell(v) for k, v in row.items()} for row in in_order))
 
 
-def _slide_id(row: dict[str, Any]) -> str:
+def _slide_id(row: SummaryRow) -> str:
     return str(row["slide_id"])
 
 
@@ -229,5 +231,5 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: str | float | None) -> str | float:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value

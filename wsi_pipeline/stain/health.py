@@ -85,7 +85,7 @@ class StainHealth:
             out_of_gamut_share=_out_of_gamut(normalizer, stained),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:  # every field is a key of it
         """Return plain data for JSON, with null for what could not be measured."""
         data = asdict(self)
         data["vectors"] = self.vectors.to_dict() if self.vectors else None

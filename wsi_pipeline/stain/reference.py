@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from wsi_pipeline.stain.lab import lab_from_rgb
 from wsi_pipeline.stain.macenko import fit_macenko
 from wsi_pipeline.stain.optical_density import WHITE, Rgb, StainedPixels, select_stained
 from wsi_pipeline.stain.vahadane import fit_vahadane
-from wsi_pipeline.stain.vectors import StainVectors
+from wsi_pipeline.stain.vectors import StainVectors, StainVectorsRecord
 
 FORMAT = 1
 N_QUANTILES = 65
@@ -57,6 +57,19 @@ class LabStatistics:
         )
 
 
+class StainReferenceRecord(TypedDict):
+    """`StainReference` as it stands in stain_reference.json."""
+
+    format: int
+    source: str
+    glass_rgb: list[int]
+    macenko: StainVectorsRecord
+    vahadane: StainVectorsRecord
+    lab_mean: list[float]
+    lab_std: list[float]
+    lab_quantiles: list[list[float]]
+
+
 @dataclass(frozen=True, slots=True)
 class StainReference:
     """The target of every method, small enough for a model folder (`stain_reference.json`)."""
@@ -91,7 +104,7 @@ class StainReference:
             source,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StainReferenceRecord:
         """Return plain data for JSON."""
         return {
             "format": FORMAT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ MAX_BLUE_DYE_BLUE = 0.4
 Giemsa and trichromes; hematoxylin has at least 0.41 as much density in blue as in green."""
 MAX_PERCENTILE = 99.0
 """The concentration that stands for "full stain", robust against folds and pigment."""
+
+
+class StainVectorsRecord(TypedDict):
+    """`StainVectors` as JSON holds them."""
+
+    stain_matrix: list[list[float]]
+    """Rows hematoxylin, eosin."""
+    max_concentrations: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class StainVectors:
             np.asarray(data["max_concentrations"], dtype=np.float64).reshape(2),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StainVectorsRecord:
         """Return plain data for JSON."""
         return {
             "stain_matrix": [list(self.hematoxylin), list(self.eosin)],

@@ -18,7 +18,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
-from shapely.geometry import MultiPolygon, Polygon, mapping
+from shapely.geometry import MultiPolygon, Polygon
 from skimage.draw import polygon as polygon_pixels
 from skimage.measure import find_contours
 
@@ -33,6 +33,7 @@ from wsi_pipeline.annotations import (
     polygons,
     read_annotations,
 )
+from wsi_pipeline.annotations.features import Feature, FeatureCollection, geometry_of
 from wsi_pipeline.errors import StorageError, TissueError
 from wsi_pipeline.geometry import BoolMask
 from wsi_pipeline.tissue.mask import TissueMask
@@ -158,7 +159,7 @@ def _of_user(automatic: TissueMask, kept: BoolMask, path: Path, method: str) -> 
     return replace(automatic, mask=kept, method=method, threshold=float("nan"))
 
 
-def mask_to_geojson(mask: TissueMask, frame: MaskFrame) -> dict[str, Any]:
+def mask_to_geojson(mask: TissueMask, frame: MaskFrame) -> FeatureCollection:
     """Return the outlines of a mask as a FeatureCollection that QuPath reads, level-0 px.
 
     Corners are cut by half a mask pixel and lines within half a pixel straightened; holes stay.
@@ -175,12 +176,12 @@ def mask_to_geojson(mask: TissueMask, frame: MaskFrame) -> dict[str, Any]:
     }
 
 
-def _feature(part: Polygon) -> dict[str, Any]:
+def _feature(part: Polygon) -> Feature:
     return {
         "type": "Feature",
         # The same outline gets the same id, so that a second run writes the same file.
         "id": str(uuid.uuid5(uuid.NAMESPACE_OID, part.wkt)),
-        "geometry": mapping(part),
+        "geometry": geometry_of(part),
         "properties": {
             "objectType": "annotation",
             "name": "Tissue",

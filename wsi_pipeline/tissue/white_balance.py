@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ TOLERANCE_LEVELS: Final = 6
 training data differ by as much among themselves."""
 MAX_LOG_GAIN: Final = 0.5
 """Largest change of a channel's light, natural logarithm: glass of 146 becomes 241."""
+
+
+class WhiteBalanceRecord(TypedDict):
+    """`WhiteBalance` as it stands in a slide's record."""
+
+    applied: bool
+    glass_rgb: list[int] | None
+    reference_rgb: list[int] | None
+    gain: list[float]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class WhiteBalance:
         r, g, b = (int(self.table[channel, level]) for channel, level in enumerate(rgb))
         return (r, g, b)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> WhiteBalanceRecord:
         """Return plain data for JSON."""
         return {
             "applied": self.is_applied,

@@ -8,10 +8,20 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response, UploadFile
 
+from wsi_pipeline.annotations.features import FeatureCollection
 from wsi_pipeline.results.layout import CARD_NAME, HEATMAP_NAME, OVERLAY_NAME, THUMBNAIL_NAME
+from wsi_pipeline.web.answers import (
+    Archive,
+    LayerName,
+    ModelCardAnswer,
+    RegionsAnswer,
+    Review,
+    Session,
+    SlideDetail,
+)
 from wsi_pipeline.web.classify import MAX_UPLOAD_BYTES, Classification
 from wsi_pipeline.web.errors import TooLargeError
-from wsi_pipeline.web.layers import LayerName, layer_bytes, regions_at
+from wsi_pipeline.web.layers import layer_bytes, regions_at
 from wsi_pipeline.web.review import ReviewUpdate, review_geojson
 from wsi_pipeline.web.service import ReviewService
 from wsi_pipeline.web.visits import TheVisit
@@ -24,6 +34,9 @@ PICTURES: Final = {
     "thumbnail": THUMBNAIL_NAME,
     "gallery": CARD_NAME,
 }
+JSON_OBJECT: Final = dict[str, Any]
+"""What is checked of an answer on its way out: its parts come from files, which may be of any
+version, and go out as they are. Their types are for whoever reads or calls the functions."""
 _REFUSAL: Final = {
     "description": "Refused: `error` says why, `advice` what to do",
     "content": {
@@ -63,14 +76,21 @@ PictureName = Literal["overlay", "heatmap", "thumbnail", "gallery"]
 router = APIRouter(prefix="/api")
 
 
-@router.get("/archive", summary="The run and a row a slide", responses=refusals())
-def archive(service: TheService) -> dict[str, Any]:
+@router.get(
+    "/archive",
+    summary="The run and a row a slide",
+    response_model=JSON_OBJECT,
+    responses=refusals(),
+)
+def archive(service: TheService) -> Archive:
     """Return the run and a row a slide."""
     return service.archive()
 
 
-@router.get("/session", summary="Who is signed in", responses=refusals())
-def session(visit: TheVisit) -> dict[str, Any]:
+@router.get(
+    "/session", summary="Who is signed in", response_model=JSON_OBJECT, responses=refusals()
+)
+def session(visit: TheVisit) -> Session:
     """Return the name under which reviews are saved (null: as the reviewer says) and the role."""
     person = visit.person
     return {
@@ -80,8 +100,13 @@ def session(visit: TheVisit) -> dict[str, Any]:
     }
 
 
-@router.get("/slides/{slide_id}", summary="One slide in figures", responses=refusals(404, 422))
-def slide(service: TheService, visit: TheVisit, slide_id: SlideId) -> dict[str, Any]:
+@router.get(
+    "/slides/{slide_id}",
+    summary="One slide in figures",
+    response_model=JSON_OBJECT,
+    responses=refusals(404, 422),
+)
+def slide(service: TheService, visit: TheVisit, slide_id: SlideId) -> SlideDetail:
     """Return image size, grid, thresholds, figures and provenance of a slide."""
     entry = service.catalog.entry(slide_id)
     visit.note("view", slide=entry.slide_id)
@@ -133,6 +158,7 @@ def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
 @router.get(
     "/slides/{slide_id}/regions",
     summary="The regions as GeoJSON",
+    response_model=JSON_OBJECT,
     responses=refusals(404, 422),
 )
 async def regions(
@@ -141,15 +167,20 @@ async def regions(
     threshold: Annotated[
         float | None, Query(ge=0, le=1, description="Default: the run's own regions")
     ] = None,
-) -> dict[str, Any]:
+) -> RegionsAnswer:
     """Return the regions of the run, or those at another threshold; image px."""
     return await service.lanes.computing.run(
         lambda: regions_at(service.catalog, service.catalog.entry(slide_id), threshold)
     )
 
 
-@router.get("/slides/{slide_id}/review", summary="The review", responses=refusals(404, 422))
-def review(service: TheService, slide_id: SlideId) -> dict[str, Any]:
+@router.get(
+    "/slides/{slide_id}/review",
+    summary="The review",
+    response_model=JSON_OBJECT,
+    responses=refusals(404, 422),
+)
+def review(service: TheService, slide_id: SlideId) -> Review:
     """Return decisions, comments, drawn outlines and their history, with the revision."""
     return service.review(service.catalog.entry(slide_id)).read()
 
@@ -157,6 +188,7 @@ def review(service: TheService, slide_id: SlideId) -> dict[str, Any]:
 @router.put(
     "/slides/{slide_id}/review",
     summary="Save changes to the review",
+    response_model=JSON_OBJECT,
     responses=refusals(404, 408, 409, 413, 422),
 )
 async def save_review(
@@ -164,7 +196,7 @@ async def save_review(
     visit: TheVisit,
     slide_id: SlideId,
     update: Annotated[ReviewUpdate, Body()],
-) -> dict[str, Any]:
+) -> Review:
     """Save changes made on a revision; 409 where somebody else has saved since.
 
     Where people sign in by name the review is saved under that name, whatever `reviewer` says.
@@ -178,6 +210,7 @@ async def save_review(
 @router.get(
     "/slides/{slide_id}/review.geojson",
     summary="The reviewed regions for QuPath",
+    response_model=JSON_OBJECT,
     responses=refusals(404, 422),
 )
 def reviewed_regions(
@@ -186,7 +219,7 @@ def reviewed_regions(
     slide_id: SlideId,
     response: Response,
     which: Literal["accepted", "all"] = "all",
-) -> dict[str, Any]:
+) -> FeatureCollection:
     """Return reviewed regions as GeoJSON in the frame of `regions.geojson`."""
     entry = service.catalog.entry(slide_id)
     visit.note("export", slide=entry.slide_id, what=f"review.geojson ({which})")
@@ -194,8 +227,13 @@ def reviewed_regions(
     return review_geojson(service.review(entry).read(), which)
 
 
-@router.get("/model", summary="The card of the model that classifies uploads", responses=refusals())
-def model(service: TheService) -> dict[str, Any]:
+@router.get(
+    "/model",
+    summary="The card of the model that classifies uploads",
+    response_model=JSON_OBJECT,
+    responses=refusals(),
+)
+def model(service: TheService) -> ModelCardAnswer:
     """Return what the model expects, its operating points and its figures."""
     return service.uploads.card_record()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from wsi_pipeline.results.layout import (
 from wsi_pipeline.results.locate import SlideLocator, holds
 from wsi_pipeline.results.slide_files import shown_map
 from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed, read_status
-from wsi_pipeline.results.summary import slide_row
+from wsi_pipeline.results.summary import SummaryRow, slide_row
 from wsi_pipeline.slides import SlideSource
 from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.errors import NotFoundError
@@ -119,7 +120,7 @@ class Catalog:
             )
         return CatalogEntry(slide_id, folder, self._status(folder))
 
-    def row(self, entry: CatalogEntry) -> dict[str, Any]:
+    def row(self, entry: CatalogEntry) -> SummaryRow:
         """Return the slide's row of the summary, without the places of files on this machine."""
         row = slide_row(entry.slide_id, entry.status)
         row["slide"] = Path(str(row.get("slide") or "")).name
@@ -167,11 +168,11 @@ class Catalog:
         return status is not None and place.is_file() and not holds(place, status)
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What stands in run.json; empty where there is none."""
+    def record(self) -> Mapping[str, Any]:
+        """What stands in run.json, of whatever version; empty where there is none."""
         return self._record(self.out / RUN_RECORD_NAME)
 
-    def _record(self, path: Path) -> dict[str, Any]:
+    def _record(self, path: Path) -> Mapping[str, Any]:
         """Return the record of a run, read again only where it changed."""
         try:
             mtime = path.lstat().st_mtime_ns

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,7 @@ from wsi_pipeline.pipeline.pictures import (
 )
 from wsi_pipeline.slides.codestreams import MOST_SCANS, jpeg_has_few_scans
 from wsi_pipeline.slides.tiff_bounds import check_tiff_file
+from wsi_pipeline.web.answers import ModelCardAnswer
 from wsi_pipeline.web.errors import BusyError, TooLargeError, UnusableError
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
@@ -45,6 +46,8 @@ SMALLEST_SHARE: Final = 0.5
 OCCLUDER_SHARE: Final = 0.2
 """Side of the square that hides a part of the patch, as a share of the patch's."""
 WAIT_SECONDS: Final = 20.0
+CardPart = Literal["training_data", "metrics", "architecture", "license"]
+SHOWN_OF_CARD: Final[tuple[CardPart, ...]] = get_args(CardPart)
 
 DECODER_ERRORS: Final = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError),
@@ -142,11 +145,10 @@ class UploadClassifier:
         finally:
             self._turn.release()
 
-    def card_record(self) -> dict[str, Any]:
+    def card_record(self) -> ModelCardAnswer:
         """Return the model's card for display, with the operating points."""
         card = self._card
-        shown = ("training_data", "metrics", "architecture", "license")
-        return {
+        answer: ModelCardAnswer = {
             "name": card.name,
             "sha256": card.sha256,
             "patch_size_px": card.patch_size_px,
@@ -154,8 +156,11 @@ class UploadClassifier:
             "stain": card.stain,
             "operating_points": operating_points(card),
             "notice": NOTICE,
-            **{name: card.record[name] for name in shown if name in card.record},
         }
+        for name in SHOWN_OF_CARD:
+            if name in card.record:
+                answer[name] = card.record[name]
+        return answer
 
     def _answer(self, decoded: DecodedPicture, um_px: float | None) -> Classification:
         picture = decoded.rgb

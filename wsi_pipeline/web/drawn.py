@@ -7,13 +7,15 @@ corners. The crossings are therefore counted first, and the count ends at its li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wsi_pipeline.annotations.features import geometry_of
 from wsi_pipeline.maps import ProbabilityMap
+from wsi_pipeline.web.answers import NewItem
 from wsi_pipeline.web.errors import UnusableError
 
 MOST_CROSSINGS: Final = 500
@@ -25,7 +27,7 @@ _ROWS: Final = 64
 _DRAW_AGAIN: Final = "Draw it again, around the area once"
 
 
-def drawn_item(outline: Sequence[tuple[float, float]], map_: ProbabilityMap) -> dict[str, Any]:
+def drawn_item(outline: Sequence[tuple[float, float]], map_: ProbabilityMap) -> NewItem:
     """Return the item of an outline drawn by hand, with area and figures from the map.
 
     Parameters
@@ -49,7 +51,7 @@ def drawn_item(outline: Sequence[tuple[float, float]], map_: ProbabilityMap) -> 
         raise UnusableError("the outline encloses nothing on the slide", "Draw it again")
     return {
         "kind": "drawn",
-        "geometry": shapely.geometry.mapping(shapely.set_precision(area, 0.001)),
+        "geometry": geometry_of(shapely.set_precision(area, 0.001)),
         "measurements": _measurements(area, map_),
     }
 
@@ -126,7 +128,7 @@ def _side(
     return np.sign(along[:, 0] * away[:, 1] - along[:, 1] * away[:, 0])
 
 
-def _measurements(outline: shapely.Geometry, map_: ProbabilityMap) -> dict[str, Any]:
+def _measurements(outline: shapely.Geometry, map_: ProbabilityMap) -> dict[str, float]:
     """Return area, perimeter and, over the cells whose centers lie inside, the probability."""
     x_um, y_um = map_.mpp.x, map_.mpp.y
     in_um = shapely.transform(outline, lambda corners: corners * (x_um, y_um))
@@ -136,7 +138,7 @@ def _measurements(outline: shapely.Geometry, map_: ProbabilityMap) -> dict[str, 
     shapely.prepare(outline)
     inside = map_.values[shapely.contains_xy(outline, *np.meshgrid(x, y))]
     known = inside[~np.isnan(inside)].astype(np.float64)
-    figures: dict[str, Any] = {
+    figures: dict[str, float] = {
         "Area mm^2": round(in_um.area / 1e6, 6),
         "Perimeter mm": round(in_um.length / 1e3, 6),
         "Patches": known.size,

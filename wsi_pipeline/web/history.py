@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Final
+
+from wsi_pipeline.web.answers import HistoryEntry, ReviewItem
 
 HASH: Final = "sha256"
 BEFORE: Final = "before_sha256"
@@ -24,21 +27,21 @@ def digest(value: Any) -> str:
 
 
 def chained(
-    entry: dict[str, Any], history: list[dict[str, Any]], items: dict[str, Any]
-) -> dict[str, Any]:
+    entry: HistoryEntry, history: list[HistoryEntry], items: dict[str, ReviewItem]
+) -> HistoryEntry:
     """Return an entry bound to the history before it and to the items after it."""
-    bound = {**entry, BEFORE: head(history), ITEMS: digest(items)}
+    bound: HistoryEntry = {**entry, BEFORE: head(history), ITEMS: digest(items)}
     return {**bound, HASH: digest(bound)}
 
 
-def head(history: list[dict[str, Any]]) -> str:
+def head(history: list[HistoryEntry]) -> str:
     """Return the hash that the next entry names; entries of older versions count as one block."""
     if history and HASH in history[-1]:
         return str(history[-1][HASH])
     return digest(history)
 
 
-def break_of(review: dict[str, Any]) -> str:
+def break_of(review: Mapping[str, Any]) -> str:
     """Return what is wrong with a review's chain, "" where it is whole.
 
     Entries that an older version wrote have no hash; they may stand at the beginning only.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,11 +17,9 @@ from wsi_pipeline.maps.regions import SlideTotals
 from wsi_pipeline.results.finished import settings_of
 from wsi_pipeline.results.layout import REGIONS_NAME
 from wsi_pipeline.results.slide_files import regions_of
+from wsi_pipeline.web.answers import Grid, LayerName, Raster, RegionsAnswer, StoredRegions
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.errors import NotFoundError
-
-LayerName = Literal["probability", "tissue", "raw", "uncertainty", "mask"]
-"""What can be drawn over the slide; "mask", the tissue at its own resolution, cuts a smooth map."""
 
 LAYER_FIELDS: Final[Mapping[LayerName, str]] = {
     "probability": "values",
@@ -31,7 +29,7 @@ LAYER_FIELDS: Final[Mapping[LayerName, str]] = {
 }
 
 
-def grid_facts(map_: ProbabilityMap) -> dict[str, Any]:
+def grid_facts(map_: ProbabilityMap) -> Grid:
     """Return how the cells lie on the image, in image px (level 0 less the bounds' origin)."""
     x, y, _, _ = map_.bounds_l0
     rows, cols = map_.values.shape
@@ -46,7 +44,7 @@ def grid_facts(map_: ProbabilityMap) -> dict[str, Any]:
     }
 
 
-def _mask_facts(mask: TissueRaster, corner_l0: tuple[int, int]) -> dict[str, Any]:
+def _mask_facts(mask: TissueRaster, corner_l0: tuple[int, int]) -> Raster:
     rows, cols = mask.inside.shape
     (x, y), (left, top) = mask.origin_l0, corner_l0
     return {"rows": rows, "cols": cols, "origin": [x - left, y - top], "step": list(mask.step_l0)}
@@ -71,7 +69,7 @@ def layer_bytes(map_: ProbabilityMap, name: LayerName) -> bytes:
     return gzip.compress(np.ascontiguousarray(values, "<f4").tobytes(), compresslevel=3, mtime=0)
 
 
-def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -> dict[str, Any]:
+def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -> RegionsAnswer:
     """Return the regions as GeoJSON in image px, largest first, with the slide's `totals`.
 
     Parameters
@@ -90,16 +88,16 @@ def regions_at(catalog: Catalog, entry: CatalogEntry, threshold: float | None) -
     return {**feature_collection(map_, regions), "totals": finite(asdict(totals))}
 
 
-def threshold_of(regions: dict[str, Any]) -> float | None:
+def threshold_of(regions: RegionsAnswer) -> float | None:
     """Return at which threshold regions were found; None where a file of old does not say."""
-    value = regions.get("wsi_pipeline", {}).get("threshold")
+    value: Any = regions.get("wsi_pipeline", {}).get("threshold")
     return None if value is None else float(value)
 
 
-def _stored_regions(entry: CatalogEntry) -> dict[str, Any] | None:
+def _stored_regions(entry: CatalogEntry) -> StoredRegions | None:
     path = entry.folder / REGIONS_NAME
     try:
-        collection: dict[str, Any] = read_json(path, root=entry.out)
+        collection: StoredRegions = read_json(path, root=entry.out)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

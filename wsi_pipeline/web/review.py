@@ -14,7 +14,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -25,10 +25,22 @@ from pydantic import (
     model_validator,
 )
 
+from wsi_pipeline.annotations.features import Feature, FeatureCollection
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.execution.locks import review_lock
 from wsi_pipeline.files import read_json, write_atomic
 from wsi_pipeline.results.layout import REVIEW_NAME
+from wsi_pipeline.web.answers import (
+    Decision,
+    HistoryEntry,
+    ItemRecord,
+    NewItem,
+    RegionsAnswer,
+    Review,
+    ReviewItem,
+    ReviewProgress,
+    Words,
+)
 from wsi_pipeline.web.errors import BusyError, ConflictError, TooLargeError, UnusableError
 from wsi_pipeline.web.history import break_of, chained
 
@@ -50,7 +62,6 @@ OTHER_COLOR: Final = (0, 120, 200)
 REJECTED_CLASS: Final = ("Ignore*", (180, 180, 180))
 """QuPath's class for what is to be left out."""
 
-Decision = Literal["undecided", "accepted", "rejected"]
 ItemId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST_PX, le=FARTHEST_PX)]
@@ -114,7 +125,7 @@ class ReviewStore:
         """Of the slide's content; empty where the results are older than fingerprints."""
         self._turn = threading.Lock()
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Review:
         """Return the review; revision 0 and no items where there is none yet.
 
         Raises
@@ -140,11 +151,9 @@ class ReviewStore:
         fault = break_of(review)
         if fault:
             raise StorageError(f"{name} was changed by something else: {fault}", _RESTORE)
-        return dict(review)
+        return cast("Review", dict(review))
 
-    def save(
-        self, update: ReviewUpdate, new_item: Callable[[Change], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def save(self, update: ReviewUpdate, new_item: Callable[[Change], NewItem]) -> Review:
         """Write the changes and return the new review.
 
         Parameters
@@ -183,7 +192,7 @@ class ReviewStore:
         finally:
             self._turn.release()
 
-    def _write(self, review: dict[str, Any]) -> None:
+    def _write(self, review: Review) -> None:
         text = json.dumps(review, indent=1, ensure_ascii=False, allow_nan=False)
         data = text.encode("utf-8", "surrogatepass")
         if len(data) > MOST_REVIEW_BYTES:
@@ -203,7 +212,7 @@ def _is_review(review: Any) -> bool:
     )
 
 
-def detected_item(change: Change, collection: dict[str, Any]) -> dict[str, Any]:
+def detected_item(change: Change, collection: RegionsAnswer) -> NewItem:
     """Return the item of a region of the map, with its outline and figures.
 
     Raises
@@ -225,7 +234,7 @@ def detected_item(change: Change, collection: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def review_geojson(review: dict[str, Any], which: Literal["accepted", "all"]) -> dict[str, Any]:
+def review_geojson(review: Review, which: Literal["accepted", "all"]) -> FeatureCollection:
     """Return the reviewed regions as QuPath reads them, in image px.
 
     Parameters
@@ -241,65 +250,64 @@ def review_geojson(review: dict[str, Any], which: Literal["accepted", "all"]) ->
     return {"type": "FeatureCollection", "features": features}
 
 
-def counts(review: dict[str, Any]) -> dict[str, Any]:
+def counts(review: Review) -> ReviewProgress:
     """Return how far the review of a slide is, for the archive page."""
     decisions = [item["decision"] for item in review["items"].values()]
-    last = review["history"][-1] if review["history"] else {}
+    last = review["history"][-1] if review["history"] else None
     return {
         "accepted": decisions.count("accepted"),
         "rejected": decisions.count("rejected"),
-        "reviewer": last.get("reviewer"),
-        "time": last.get("time"),
+        "reviewer": last.get("reviewer") if last else None,
+        "time": last.get("time") if last else None,
     }
 
 
-def _applied(
-    review: dict[str, Any], update: ReviewUpdate, made: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    entry = {
+def _applied(review: Review, update: ReviewUpdate, made: dict[str, NewItem]) -> Review:
+    entry: HistoryEntry = {
         "revision": review["revision"] + 1,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "reviewer": update.reviewer,
+        "changes": [],
     }
-    items, records = dict(review["items"]), []
+    items = dict(review["items"])
     for change in update.changes:
         before = items.get(change.id)
         if change.removed:
             _check_removable(change, before)
             del items[change.id]
-            records.append({"id": change.id, "before": before, "after": None})
+            entry["changes"].append({"id": change.id, "before": before, "after": None})
             continue
         is_reshaped = before is not None and change.outline is not None
         if is_reshaped:
             _check_drawn(before, "given another shape")
         items[change.id] = {
             **(made[change.id] if before is None or is_reshaped else before),
-            **_said(change.model_dump()),
+            **_words(change.decision, change.label, change.comment),
             "reviewer": entry["reviewer"],
             "time": entry["time"],
         }
         after = _said(items[change.id])
-        record = {"id": change.id, "before": before and _said(before), "after": after}
-        records.append(
-            {**record, "former_geometry": before["geometry"]} if before and is_reshaped else record
-        )
-    entry = chained({**entry, "changes": records}, review["history"], items)
-    history = [*review["history"], entry]
+        said = _said(before) if before else None
+        record: ItemRecord = {"id": change.id, "before": said, "after": after}
+        if before and is_reshaped:
+            record["former_geometry"] = before["geometry"]
+        entry["changes"].append(record)
+    history = [*review["history"], chained(entry, review["history"], items)]
     return {**review, "revision": entry["revision"], "items": items, "history": history}
 
 
-def _check_revision(update: ReviewUpdate, review: dict[str, Any]) -> None:
+def _check_revision(update: ReviewUpdate, review: Review) -> None:
     if update.revision != review["revision"]:
         raise _conflict(review)
 
 
-def _check_removable(change: Change, item: dict[str, Any] | None) -> None:
+def _check_removable(change: Change, item: ReviewItem | None) -> None:
     if item is None:
         raise UnusableError(f"the review has no item {change.id}", "Reload the page")
     _check_drawn(item, "removed")
 
 
-def _check_drawn(item: dict[str, Any] | None, done: str) -> None:
+def _check_drawn(item: ReviewItem | None, done: str) -> None:
     if item is not None and item["kind"] != "drawn":
         raise UnusableError(
             f"a region that the program found cannot be {done}",
@@ -307,21 +315,26 @@ def _check_drawn(item: dict[str, Any] | None, done: str) -> None:
         )
 
 
-def _said(item: dict[str, Any]) -> dict[str, Any]:
+def _said(item: ReviewItem) -> Words:
     """Return what a reviewer said about an item."""
-    return {name: item[name] for name in ("decision", "label", "comment")}
+    return _words(item["decision"], item["label"], item["comment"])
 
 
-def _conflict(review: dict[str, Any]) -> ConflictError:
-    last = review["history"][-1] if review["history"] else {}
-    who, time = last.get("reviewer", "somebody"), str(last.get("time", ""))
+def _words(decision: Decision, label: str, comment: str) -> Words:
+    return {"decision": decision, "label": label, "comment": comment}
+
+
+def _conflict(review: Review) -> ConflictError:
+    last = review["history"][-1] if review["history"] else None
+    who = last.get("reviewer", "somebody") if last else "somebody"
+    time = str(last.get("time", "")) if last else ""
     return ConflictError(
         f"{who} has saved this review in between ({time[:16].replace('T', ' ')} UTC)",
         "Load their version; your changes stay on the page and can be saved on top of it",
     )
 
 
-def _feature(item_id: str, item: dict[str, Any]) -> dict[str, Any]:
+def _feature(item_id: str, item: ReviewItem) -> Feature:
     rejected = item["decision"] == "rejected"
     color = CLASS_COLORS.get(item["label"], OTHER_COLOR)
     name, rgb = REJECTED_CLASS if rejected else (item["label"], color)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +18,19 @@ from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.results.layout import CARD_NAME, OVERLAY_NAME, THUMBNAIL_NAME
 from wsi_pipeline.results.status import Done, Empty, StainFacts
 from wsi_pipeline.web import vendor
+from wsi_pipeline.web.answers import (
+    Archive,
+    Colors,
+    ImageSource,
+    ModelThresholds,
+    NewItem,
+    RegionsAnswer,
+    Review,
+    ReviewProgress,
+    SlideDetail,
+    SlideFacts,
+    SlideRow,
+)
 from wsi_pipeline.web.catalog import Catalog, CatalogEntry
 from wsi_pipeline.web.classify import UploadClassifier
 from wsi_pipeline.web.drawn import drawn_item
@@ -34,7 +47,6 @@ from wsi_pipeline.web.review import (
 from wsi_pipeline.web.tiles import TILE_PX, DeepZoom, TileServer
 from wsi_pipeline.web.visits import Visit
 
-ImageSource = Literal["slide", "thumbnail", "none"]
 PAGE_COLORMAPS: Final = ("inferno", "viridis", "magma", "cividis", "plasma")
 """What static/colormaps.js holds."""
 
@@ -57,18 +69,16 @@ class ReviewService:
             store = self._reviews[entry.slide_id] = ReviewStore(entry.folder, content)
         return store
 
-    def save_review(
-        self, entry: CatalogEntry, update: ReviewUpdate, visit: Visit
-    ) -> dict[str, Any]:
+    def save_review(self, entry: CatalogEntry, update: ReviewUpdate, visit: Visit) -> Review:
         """Save changes to the review of a slide, under the visitor's name, and return it."""
         if visit.person is not None and visit.person.name is not None:
             update = update.model_copy(update={"reviewer": visit.person.name})
 
         @cache
-        def regions(threshold: float | None) -> dict[str, Any]:
+        def regions(threshold: float | None) -> RegionsAnswer:
             return regions_at(self.catalog, entry, threshold)
 
-        def new_item(change: Change) -> dict[str, Any]:
+        def new_item(change: Change) -> NewItem:
             if change.outline is not None:
                 return drawn_item(change.outline, self.catalog.map(entry))
             found = regions(change.threshold)
@@ -86,7 +96,7 @@ class ReviewService:
         )
         return review
 
-    def archive(self) -> dict[str, Any]:
+    def archive(self) -> Archive:
         """Return the run and a row a slide."""
         record = self.catalog.record
         model = record.get("model") or {}
@@ -103,7 +113,7 @@ class ReviewService:
             "slides": [self._row(entry) for entry in self.catalog.entries()],
         }
 
-    def slide(self, entry: CatalogEntry) -> dict[str, Any]:
+    def slide(self, entry: CatalogEntry) -> SlideDetail:
         """Return everything the slide page needs but pixels, map and regions."""
         map_ = self.catalog.map(entry) if entry.has_map else None
         source, size, warnings = self._image(entry, map_)
@@ -130,7 +140,7 @@ class ReviewService:
             "viewer": vendor.is_installed(),
         }
 
-    def _row(self, entry: CatalogEntry) -> dict[str, Any]:
+    def _row(self, entry: CatalogEntry) -> SlideRow:
         return {
             **self.catalog.row(entry),
             "fingerprint": entry.fingerprint,
@@ -139,14 +149,14 @@ class ReviewService:
             "review": self._review_row(entry),
         }
 
-    def _review_row(self, entry: CatalogEntry) -> dict[str, Any]:
+    def _review_row(self, entry: CatalogEntry) -> ReviewProgress:
         """Return how far the review is; a damaged one must not take the archive page away."""
         try:
             return counts(self.review(entry).read())
         except StorageError as error:
             return {"problem": str(error)}
 
-    def _colors(self, entry: CatalogEntry) -> dict[str, Any]:
+    def _colors(self, entry: CatalogEntry) -> Colors:
         """Return the color map of the slide's pictures: the viewer has the same."""
         settings = entry.finished.settings
         name = (settings and settings.colormap) or self.catalog.config.render.colormap
@@ -177,12 +187,8 @@ class ReviewService:
         return ("thumbnail" if has_thumbnail else "none"), Size(width, height), warnings
 
 
-def model_thresholds(map_: ProbabilityMap | None) -> dict[str, Any]:
-    """Return the thresholds of the model that made a map, where that model is bundled.
-
-    `operating_points` are for a patch alone, `neighbor_threshold` is for a map whose cells were
-    refined by their neighbors; None where this map is not such a one.
-    """
+def model_thresholds(map_: ProbabilityMap | None) -> ModelThresholds:
+    """Return the thresholds of the model that made a map, where that model is bundled."""
     card = _card_of(map_)
     is_refined = map_ is not None and map_.raw is not None
     context = (card.record.get("context") or {}) if card and is_refined else {}
@@ -214,7 +220,7 @@ def color_stops(colormap: str) -> str | None:
     return bytes(colors[:, :3].tobytes()).hex()
 
 
-def _facts(status: Done | Empty, map_: ProbabilityMap | None) -> dict[str, Any]:
+def _facts(status: Done | Empty, map_: ProbabilityMap | None) -> SlideFacts:
     attributes = map_.attributes if map_ else {}
     stain = status.stain or StainFacts()
     return {
@@ -229,7 +235,7 @@ def _facts(status: Done | Empty, map_: ProbabilityMap | None) -> dict[str, Any]:
         "stride_px": attributes.get("stride_px"),
         "tta": attributes.get("tta"),
         "config_sha256": attributes.get("config_sha256"),
-        "stain": status.stain and stain.used,
+        "stain": stain.used if status.stain else None,
         "stain_warnings": stain.warnings,
         "pen_share": status.tissue_mask.pen_share,
         "patches_lost": status.patches_lost,

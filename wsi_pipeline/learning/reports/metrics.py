@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +44,18 @@ def calibration_error(labels: ArrayLike, probabilities: ArrayLike, n_bins: int =
     return float(gaps.sum() / len(y))
 
 
-def call_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> dict[str, float]:
+class CallScores(TypedDict):
+    """Scores of calls, 0 to 1; NaN where undefined."""
+
+    balanced_accuracy: float
+    f1: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+    precision: float
+
+
+def call_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> CallScores:
     """Return the scores of the calls ``probability >= threshold``; NaN where undefined."""
     y, called = np.asarray(labels) > 0, np.asarray(probabilities) >= threshold
     tp, fp = int((y & called).sum()), int((~y & called).sum())
@@ -61,11 +72,17 @@ def call_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -
 
 
 def all_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float) -> dict[str, float]:
-    """Return every score of a report."""
+    """Return every score of a report, see `SCORE_NAMES`."""
+    calls = call_scores(labels, probabilities, threshold)
     return {
         "auc": auc(labels, probabilities),
         "average_precision": average_precision(labels, probabilities),
-        **call_scores(labels, probabilities, threshold),
+        "balanced_accuracy": calls["balanced_accuracy"],
+        "f1": calls["f1"],
+        "accuracy": calls["accuracy"],
+        "sensitivity": calls["sensitivity"],
+        "specificity": calls["specificity"],
+        "precision": calls["precision"],
         "ece": calibration_error(labels, probabilities),
     }
 

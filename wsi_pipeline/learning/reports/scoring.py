@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,41 @@ def choose_patients(data: PatchDataset, wanted: Sequence[str]) -> PatchDataset:
     return data.of_patients(sorted(chosen))
 
 
-def scores_record(predictions: Predictions, points: Mapping[str, float]) -> dict[str, Any]:
+MedianName = Literal["auc", "balanced_accuracy", "f1", "accuracy", "sensitivity", "specificity"]
+MEDIANS: Final[tuple[MedianName, ...]] = get_args(MedianName)
+
+
+class PatientScores(metrics.CallScores):
+    """A patient's row."""
+
+    patient: str
+    patches: int
+    prevalence: float
+    auc: float
+    auc_without: float
+    """Of all other patients together: what one patient costs or lends, such as one whose outline
+    leaves out a part of the tumor."""
+
+
+class PerPatient(TypedDict):
+    """Scores by patient."""
+
+    medians: dict[MedianName, float]
+    """Over the patients in whom they are defined."""
+    patients: list[PatientScores]
+
+
+class ModelFacts(TypedDict):
+    """What identifies the model in a record."""
+
+    name: str
+    sha256: str
+    spacing_um_px: float
+
+
+def scores_record(
+    predictions: Predictions, points: Mapping[str, float]
+) -> dict[str, Any]:  # the names of the intervals are made of those of the scores
     """Return the scores with 95 % intervals, as they stand in metrics.json.
 
     Parameters
@@ -128,18 +162,14 @@ def scores_record(predictions: Predictions, points: Mapping[str, float]) -> dict
     }
 
 
-def model_facts(card: ModelCard) -> dict[str, Any]:
+def model_facts(card: ModelCard) -> ModelFacts:
     """Return what identifies the model in a record."""
     return {"name": card.name, "sha256": card.sha256, "spacing_um_px": card.spacing_um_px}
 
 
-def per_patient(predictions: Predictions, threshold: float) -> dict[str, Any]:
-    """Return each patient's scores and the medians over the patients in whom they are defined.
-
-    `auc_without` is the AUC of all other patients together: what one patient costs or lends, such
-    as one whose outline leaves out a part of the tumor.
-    """
-    rows: list[dict[str, Any]] = []
+def per_patient(predictions: Predictions, threshold: float) -> PerPatient:
+    """Return each patient's scores and their medians."""
+    rows: list[PatientScores] = []
     for patient in np.unique(predictions.patients):
         mine = predictions.patients == patient
         y, p = predictions.labels[mine], predictions.probabilities[mine]
@@ -155,8 +185,7 @@ def per_patient(predictions: Predictions, threshold: float) -> dict[str, Any]:
                 **metrics.call_scores(y, p, threshold),
             }
         )
-    names = ("auc", "balanced_accuracy", "f1", "accuracy", "sensitivity", "specificity")
-    medians = {name: _median([row[name] for row in rows]) for name in names}
+    medians = {name: _median([row[name] for row in rows]) for name in MEDIANS}
     return {"medians": medians, "patients": rows}
 
 

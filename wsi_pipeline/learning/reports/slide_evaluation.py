@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,12 +168,48 @@ def pooled_predictions(comparisons: list[SlideComparison]) -> Predictions:
     )
 
 
-def slide_row(comparison: SlideComparison) -> dict[str, Any]:
+class SlideScores(metrics.CallScores):
+    """A slide's figures, over its labelled cells unless said otherwise."""
+
+    slide: str
+    cells: int
+    prevalence: float
+    coverage: float
+    """Share of the cells that were classified."""
+    auc: float
+    cell_dice: float
+    region_dice: float
+    cells_called_without_label: int
+
+
+class RefinedSlideScores(SlideScores):
+    """The same where the map was refined by its neighbors."""
+
+    auc_without_context: float
+
+
+class SlidesRecord(TypedDict):
+    """What metrics.json says of slides beside the pooled scores."""
+
+    dice: float
+    dice_ci95: list[float]
+    region_dice: float
+    coverage: float
+    mean_over_slides: dict[str, float]
+    slides: list[SlideScores | RefinedSlideScores]
+    without_context: NotRequired[dict[str, float]]
+
+
+MeanName = Literal["auc", "balanced_accuracy", "cell_dice", "region_dice", "coverage"]
+MEANS: Final[tuple[MeanName, ...]] = get_args(MeanName)
+
+
+def slide_row(comparison: SlideComparison) -> SlideScores | RefinedSlideScores:
     """Return the figures of one slide."""
     c, labelled = comparison, comparison.labelled
     y, p = c.idc[labelled], c.scores[labelled]
     called = c.scores >= c.threshold
-    row = {
+    row: SlideScores = {
         "slide": c.slide_id,
         "cells": int(labelled.sum()),
         "prevalence": float(y.mean()),
@@ -184,12 +220,16 @@ def slide_row(comparison: SlideComparison) -> dict[str, Any]:
         "region_dice": dice(c.idc & labelled, c.in_region & labelled),
         "cells_called_without_label": int((called & ~labelled).sum()),
     }
-    if c.raw is not None:
-        row["auc_without_context"] = metrics.auc(y, np.nan_to_num(c.raw, nan=0.0)[labelled])
-    return row
+    if c.raw is None:
+        return row
+    refined: RefinedSlideScores = {
+        **row,
+        "auc_without_context": metrics.auc(y, np.nan_to_num(c.raw, nan=0.0)[labelled]),
+    }
+    return refined
 
 
-def slides_record(comparisons: list[SlideComparison], *, raw_threshold: float) -> dict[str, Any]:
+def slides_record(comparisons: list[SlideComparison], *, raw_threshold: float) -> SlidesRecord:
     """Return what metrics.json says of slides beside the pooled scores.
 
     `dice` pools the cells of all slides; its interval comes from drawing slides.
@@ -201,15 +241,14 @@ def slides_record(comparisons: list[SlideComparison], *, raw_threshold: float) -
         Of the map before refinement by neighbors; the refined map states its own.
     """
     rows = [slide_row(c) for c in comparisons]
-    names = ("auc", "balanced_accuracy", "cell_dice", "region_dice", "coverage")
-    record: dict[str, Any] = {
+    record: SlidesRecord = {
         "dice": _pooled(comparisons, regions=False),
         "dice_ci95": _dice_interval(comparisons),
         "region_dice": _pooled(comparisons, regions=True),
         "coverage": float(
             np.average([r["coverage"] for r in rows], weights=[r["cells"] for r in rows])
         ),
-        "mean_over_slides": {n: float(np.nanmean([row[n] for row in rows])) for n in names},
+        "mean_over_slides": {n: float(np.nanmean([row[n] for row in rows])) for n in MEANS},
         "slides": rows,
     }
     raw = [np.nan_to_num(c.raw, nan=0.0)[c.labelled] for c in comparisons if c.raw is not None]

@@ -137,7 +137,7 @@ def as_arguments(options: TrainingOptions) -> list[str]:
     return arguments
 
 
-def read_options(path: Path) -> dict[str, Any]:
+def read_options(path: Path) -> dict[str, Any]:  # of the kinds in `KINDS`
     """Return the options of a file, checked by name and kind.
 
     Raises

@@ -8,7 +8,7 @@ import platform
 import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import keras
 import numpy as np
@@ -218,7 +218,44 @@ def package(
     return add_familiarity(card, division.training, validation)
 
 
-def _interface(recipe: Recipe) -> dict[str, Any]:
+class _Interface(TypedDict):
+    """What a network takes and gives, as its card says."""
+
+    name: str
+    architecture: str
+    patch_size_px: int
+    spacing_um_px: float
+    class_names: list[str]
+    input_range: list[int]
+    output: str
+    stain: str
+
+
+class _Judgement(TypedDict):
+    """Thresholds that the validation patients choose, and the scores on these."""
+
+    threshold: float
+    operating_points: dict[str, float]
+    metrics: dict[str, Any]
+    """See `_metrics`."""
+
+
+class _OtherTissue(TypedDict):
+    slides: list[str]
+    patches: int
+
+
+class _DataRecord(TypedDict):
+    """What a network was trained on."""
+
+    patches: int
+    patients: int
+    prevalence: float
+    problems: dict[str, int]
+    other_tissue: NotRequired[_OtherTissue]
+
+
+def _interface(recipe: Recipe) -> _Interface:
     """Return what the network takes and gives."""
     return {
         "name": recipe.name,
@@ -232,7 +269,7 @@ def _interface(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _judged(validation: PatchDataset, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+def _judged(validation: PatchDataset, probabilities: NDArray[np.float32]) -> _Judgement:
     """Return the thresholds that the validation patches choose, and the scores on these."""
     threshold = metrics.best_threshold(validation.labels, probabilities)
     sensitive = metrics.threshold_of_sensitivity(validation.labels, probabilities, HIGH_SENSITIVITY)
@@ -244,7 +281,9 @@ def _judged(validation: PatchDataset, probabilities: NDArray[np.float32]) -> dic
     }
 
 
-def _training_record(recipe: Recipe, history: list[dict[str, float]]) -> dict[str, Any]:
+def _training_record(
+    recipe: Recipe, history: list[dict[str, float]]
+) -> dict[str, Any]:  # every training option is a key of it
     return {
         **asdict(recipe.training),
         # where they lie is nobody's business
@@ -258,7 +297,7 @@ def _training_record(recipe: Recipe, history: list[dict[str, float]]) -> dict[st
     }
 
 
-def _origins(options: TrainingOptions) -> dict[str, Any]:
+def _origins(options: TrainingOptions) -> dict[str, dict[str, object]]:
     """Return how the model was made that the training started from, so that it can be made again.
 
     It may be the one that this training replaces.
@@ -285,9 +324,9 @@ def _command(recipe: Recipe) -> str:
     return shlex.join([*words, *as_arguments(recipe.training)])
 
 
-def _data_record(division: Division) -> dict[str, Any]:
+def _data_record(division: Division) -> _DataRecord:
     training, negatives = division.training, division.negatives
-    record: dict[str, Any] = {
+    record: _DataRecord = {
         "patches": len(training),
         "patients": len(np.unique(training.patients)),
         "prevalence": round(float(training.labels.mean()), 4),
@@ -301,7 +340,7 @@ def _data_record(division: Division) -> dict[str, Any]:
 
 def _metrics(
     validation: PatchDataset, probabilities: NDArray[np.float32], threshold: float
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # the names of the intervals are made of those of the scores
     scores = metrics.all_scores(validation.labels, probabilities, threshold)
     intervals = metrics.patient_bootstrap(
         validation.labels,

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,9 +178,16 @@ def _labelled_features(
     return np.concatenate(features), np.concatenate(labels)
 
 
+class CalledCores(TypedDict):
+    """How many cores of a size and label there are, and how many of them are called."""
+
+    cores: int
+    called: int
+
+
 def judge_cores(
     card: ModelCard, context: ContextRefinement, truths: Sequence[SlideTruth], n_each: int = 20
-) -> dict[str, Any]:
+) -> dict[str, CalledCores]:
     """Return how many cores of each size and label are called, cut from slides off the grid.
 
     A core is called where at least half of its tissue is.
