@@ -17,6 +17,7 @@ from wsi_pipeline.demo import DemoTruth, make_demo_slide
 from wsi_pipeline.demo.scene import MPP
 from wsi_pipeline.demo.textures import weave
 from wsi_pipeline.geometry import Size
+from wsi_pipeline.learning.data.truth import find_truths
 
 SIZE = Size(2430, 1870)
 
@@ -121,3 +122,13 @@ def test_the_former_place_of_the_demo_leads_to_it() -> None:
     from wsi_pipeline.slides.synthetic import make_demo_slide as from_before
 
     assert from_before is make_demo_slide
+
+
+def test_the_truth_shows_colors_and_is_read_as_numbers(tmp_path: Path) -> None:
+    demo = make_demo_slide(tmp_path / "demo.tif", size_l0=Size(1200, 900), seed=3)
+    with Image.open(demo.truth_path) as picture:
+        shown = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(shown, axis=0)) == 3
+    assert shown.max(axis=1).min() > 150, "nothing looks black"
+    (truth,) = find_truths(tmp_path)
+    assert set(np.unique(truth.cells).tolist()) == {0, 1, 2}

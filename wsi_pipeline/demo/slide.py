@@ -29,6 +29,8 @@ LEVELS = 3
 """Each half as large as the one before: 4, 8 and 16 µm/px."""
 TRUTH_CELL_L0 = 100
 """Side of a cell of the truth picture: 50 px at 8 µm/px."""
+TRUTH_PALETTE = (255, 255, 255, 196, 164, 200, 176, 32, 64)
+"""Colors of the numbers 0 to 2: glass white, tissue pale, tumor red."""
 JPEG_QUALITY = 90
 PEN_GREEN = (0.22, 0.62, 0.40)
 HAIR_BROWN = (0.42, 0.36, 0.32)
@@ -42,7 +44,9 @@ class DemoTruth:
 
     slide_path: Path
     truth_path: Path
-    """One pixel a cell of 50 x 50 px at 8 µm/px: 0 no tissue, 1 tissue without tumor, 2 tumor."""
+    """One pixel a cell of 50 x 50 px at 8 µm/px: 0 no tissue, 1 tissue without tumor, 2 tumor.
+
+    A palette PNG: the pixels are these numbers, viewers show colors."""
     outlines_path: Path
     """GeoJSON outlines of the tumor, level-0 px."""
     size_l0: Size
@@ -99,7 +103,9 @@ def make_demo_slide(
     outlines = _tumor_outlines(scene)
     truth_path = slide_path.with_name(f"{slide_path.stem}_truth.png")
     outlines_path = slide_path.with_name(f"{slide_path.stem}_truth.geojson")
-    Image.fromarray(truth).save(truth_path)
+    picture = Image.fromarray(truth).convert("P")
+    picture.putpalette(TRUTH_PALETTE)  # the numbers stay; viewers would show 0 to 2 as black
+    picture.save(truth_path)
     outlines_path.write_text(json.dumps(_feature_collection(outlines, seed)))
     _write_pyramid(slide_path, rgb)
     return DemoTruth(

@@ -80,6 +80,6 @@ def _read(path: Path) -> SlideTruth:
     if cells.ndim != 2 or cells.max(initial=0) > 2:
         raise DatasetError(
             f"{path} has values up to {cells.max(initial=0)} in {cells.ndim} dimensions",
-            "Truth is a grey PNG: 0 no label, 1 not IDC, 2 IDC",
+            "Truth is a gray or palette PNG: 0 no label, 1 not IDC, 2 IDC",
         )
     return SlideTruth(name, slides[0], cells.astype(np.uint8))
