@@ -12,6 +12,7 @@ from wsi_pipeline.errors import StorageError
 from wsi_pipeline.maps import (
     ProbabilityMap,
     TissueRaster,
+    copy_map,
     write_map,
     write_threshold,
 )
@@ -79,6 +80,27 @@ def test_another_threshold_changes_that_attribute_and_no_other_byte(
     assert changed == {".zattrs" if ngff == "0.4" else "zarr.json"}
     write_threshold(place, 0.5)
     assert _bytes(place) == before
+
+
+@pytest.mark.parametrize("ngff", VERSIONS)
+def test_a_copy_has_other_attributes_and_the_same_numbers(
+    make_map: MakeMap, tmp_path: Path, ngff: NgffVersion
+) -> None:
+    write_map(make_map(), tmp_path / "m.zarr", ngff=ngff)
+    copy_map(tmp_path / "m.zarr", tmp_path / "copy.zarr", {"threshold": 0.25})
+    copied, original = _bytes(tmp_path / "copy.zarr"), _bytes(tmp_path / "m.zarr")
+    assert ProbabilityMap.open(tmp_path / "copy.zarr").threshold == 0.25
+    assert copied.keys() == original.keys()
+    changed = {name for name, data in copied.items() if original[name] != data}
+    assert changed == {".zattrs" if ngff == "0.4" else "zarr.json"}
+
+
+def test_a_foreign_store_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "m.zarr").mkdir()
+    (tmp_path / "m.zarr" / ".zattrs").write_text("{}")
+    with pytest.raises(StorageError, match=r"m\.zarr"):
+        copy_map(tmp_path / "m.zarr", tmp_path / "copy.zarr", {})
+    assert not (tmp_path / "copy.zarr").exists()
 
 
 def test_a_foreign_store_gets_no_threshold(tmp_path: Path) -> None:

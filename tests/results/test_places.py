@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.phantoms import Phantom
 from tests.pipeline.test_run import GEOMETRIES, config_with, run
-from wsi_pipeline.export import FORMATS
+from wsi_pipeline.export.formats import FORMATS
 from wsi_pipeline.geometry import RgbArray, Size
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.render.page import Layout

@@ -314,3 +314,20 @@ def test_the_audit_finds_what_it_is_there_for(page: Any) -> None:
         "id twice: card",
     ):
         assert words in faults, faults
+
+
+def test_a_duplicate_leads_to_the_slide_whose_results_it_shows(page: Any, own_run: Run) -> None:
+    place = own_run.out / "slides/gone/status.json"
+    told = {"duplicate_of": "case 1", "warnings": ["the same content as case 1"]}
+    place.write_text(json.dumps(json.loads(place.read_text()) | told))
+    page.goto("/")
+    card = page.locator(".card[data-id=gone]")
+    assert "The same content as case 1" in card.inner_text()
+    assert "The same content" not in page.locator(".card[data-id='case 1']").inner_text()
+    open_slide(page, "gone")
+    (words,) = [
+        w for w in page.locator("#warnings .warn").all_inner_texts() if "The same content" in w
+    ]
+    assert "Each of the two has a review of its own" in words
+    page.click("#warnings a")
+    page.wait_for_url("**/slides/case%201")

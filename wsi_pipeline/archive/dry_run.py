@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from wsi_pipeline.archive.duplicates import with_duplicates
 from wsi_pipeline.archive.jobs import bound_jobs
 from wsi_pipeline.archive.states import SlideState, state_of
 from wsi_pipeline.errors import WsiPipelineError
@@ -17,7 +18,7 @@ def describe(
 ) -> Iterator[str]:
     """Yield a line a slide: what would be read and classified, or why it would fail."""
     card = run.card
-    jobs = bound_jobs(jobs, SlideRegistry.read(run.out))
+    jobs = with_duplicates(bound_jobs(jobs, SlideRegistry.read(run.out)), run)
     yield f"model {card.name}: patches of {card.patch_size_px} px at {card.spacing_um_px:g} µm/px"
     total = 0
     for job in jobs:
@@ -30,6 +31,9 @@ def describe(
             plan = plan_slide(job.source, run.config, card, job.mask_path)
         except WsiPipelineError as error:
             yield f"{job.slide_id}: would fail: {error}"
+            continue
+        if job.duplicate_of:
+            yield f"{job.slide_id}: the results of {job.duplicate_of}, whose content it has"
             continue
         total += plan.n_patches
         rows, cols = plan.grid.shape

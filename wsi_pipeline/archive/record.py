@@ -141,7 +141,8 @@ def metrics(statuses: Sequence[AnyStatus | None], wall_seconds: float) -> SlideM
     for status in statuses:
         for stage, seconds in status.seconds.items() if isinstance(status, _TIMED) else ():
             stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
-    patches = sum(status.patches for status in done)
+    classified = [status for status in done if not status.duplicate_of]
+    patches = sum(status.patches for status in classified)
     read = [status.bytes_read for status in done if status.bytes_read is not None]
     return {
         "slides": len(done),

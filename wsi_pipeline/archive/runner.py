@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from wsi_pipeline.archive.duplicates import tell_of_duplicates, with_duplicates
 from wsi_pipeline.archive.jobs import bound_jobs, sort_out
 from wsi_pipeline.archive.meters import GpuMeter
 from wsi_pipeline.archive.progress import RunOutcome, RunProgress, Watcher
@@ -61,7 +62,7 @@ def run_slides(
     if config.parquet:
         check_parquet()
     registry = SlideRegistry.read(out)
-    jobs = bound_jobs(jobs, registry)
+    jobs = with_duplicates(bound_jobs(jobs, registry), run)
     to_do, before = sort_out(jobs, run, overwrite=overwrite, retry_failed=retry_failed)
     with open_backend(config, len(to_do)) as backend:  # nothing is written before this
         with storing(out):
@@ -88,6 +89,7 @@ def run_slides(
         work, end = partial(do_task, backend.block_executor), "interrupted"
         try:
             watcher.run_started(record.run_id, len(to_do), backend.words)
+            tell_of_duplicates(jobs)
             for job in before:
                 progress.skip(job, read_status(run.folder(job)))
             for tasks in _rounds(_tasks(to_do, run, backend, overwrite=overwrite), progress):
@@ -107,14 +109,19 @@ def _tasks(
 
 
 def _rounds(tasks: list[SlideTask], progress: RunProgress) -> Iterator[list[SlideTask]]:
-    """Yield the tasks; in the end wait for those that another run has, and yield what it leaves."""
-    while tasks:
-        yield tasks
-        tasks = []
-        while progress.busy and not tasks:
-            time.sleep(BUSY_SECONDS)
-            tasks = [task for task in progress.busy if _is_free(task)]
-            progress.busy = [task for task in progress.busy if task not in tasks]
+    """Yield the tasks, duplicates after the others, whose results they take over.
+
+    After each of the two, wait for those that another run has, and yield what it leaves.
+    """
+    for is_duplicate in (False, True):
+        left = [task for task in tasks if bool(task.job.duplicate_of) is is_duplicate]
+        while left:
+            yield left
+            left = []
+            while progress.busy and not left:
+                time.sleep(BUSY_SECONDS)
+                left = [task for task in progress.busy if _is_free(task)]
+                progress.busy = [task for task in progress.busy if task not in left]
 
 
 def _leave(close: Callable[[str], None]) -> None:

@@ -24,6 +24,7 @@ from wsi_pipeline.names import shown
 from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px, plan_slide
 from wsi_pipeline.pipeline.run import NO_TISSUE_ADVICE
 from wsi_pipeline.slides import SlideInfo, read_canvas
+from wsi_pipeline.slides.identity import fingerprint
 from wsi_pipeline.slides.pyramid import Pyramid
 from wsi_pipeline.tables import csv_bytes
 
@@ -47,6 +48,7 @@ COLUMNS: Final = (
     "output_mb",
     "file_mb",
     "quickhash",
+    "fingerprint",
     "duplicate_of",
 )
 VIEWS: Final = 8
@@ -83,6 +85,7 @@ class _Cells(TypedDict, total=False):
     output_mb: float
     file_mb: float
     quickhash: str
+    fingerprint: str
     duplicate_of: str
 
 
@@ -146,6 +149,7 @@ def scan_slide(threads: int, task: ScanTask, _send_progress: SendProgress) -> Sc
     try:
         with source.open() as reader:
             row = {**row, **_facts(reader.info, reader.pyramid)}
+        row["fingerprint"] = fingerprint(entry.path)
         start = time.perf_counter()
         plan = plan_slide(source, config, task.card)
         planning_seconds = time.perf_counter() - start
@@ -175,8 +179,8 @@ def mark_duplicates(rows: list[ScanRow]) -> list[ScanRow]:
     first: dict[str, str] = {}
     marked = []
     for row in rows:
-        quickhash = row.get("quickhash")
-        original = first.setdefault(quickhash, row["id"]) if quickhash else row["id"]
+        content = row.get("fingerprint")
+        original = first.setdefault(content, row["id"]) if content else row["id"]
         again = original != row["id"]
         marked.append({**row, "duplicate_of": original} if again else row)
     return marked

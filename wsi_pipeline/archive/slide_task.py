@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from wsi_pipeline.archive.duplicates import take_over
 from wsi_pipeline.archive.local_copy import local_copy
 from wsi_pipeline.archive.states import (
     MEMORY_ADVICE,
@@ -84,6 +85,9 @@ def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgres
                 return running
             watch = stack.enter_context(_watched(task, running, send_progress))
             try:
+                status = take_over(task.run, task.job, watch.clock, running.attempt)
+                if status is not None:
+                    return SlideOutcome(status)
                 with _with_local_copy(task, watch) as job:
                     result = do_slide(
                         task.run,

@@ -99,10 +99,12 @@ def _words(status: AnyStatus | None) -> str:
     if not isinstance(status, Done) or status.totals is None:
         return "empty: no tissue found"
     seconds, totals = sum(status.seconds.values()), status.totals
+    found = (
+        f"IDC {totals.idc_mm2:.2f} mm² of {totals.tissue_mm2:.1f} mm² tissue "
+        f"({totals.idc_share:.1%}) in {totals.n_regions} regions"
+    )
+    if status.duplicate_of:
+        return f"{found}; taken over from {status.duplicate_of} in {seconds:.1f} s"
     speed = status.patches / max(status.seconds.get("classify", 0.0), 1e-3)
     lost = f", {status.patches_lost} unreadable" if status.patches_lost else ""
-    return (
-        f"IDC {totals.idc_mm2:.2f} mm² of {totals.tissue_mm2:.1f} mm² tissue "
-        f"({totals.idc_share:.1%}) in {totals.n_regions} regions; "
-        f"{status.patches} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"
-    )
+    return f"{found}; {status.patches} patches{lost} in {seconds:.1f} s ({speed:.0f} patches/s)"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.cli.run import add_config_arguments, config_of, say_what_was_found
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.archive.scan import ScanRow
+
+SHOWN_DUPLICATES: Final = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +61,10 @@ def execute(options: argparse.Namespace) -> int:
     patches = sum(row.get("patches", 0) for row in rows)
     seconds = sum(row.get("seconds", 0) for row in rows)
     megabytes = sum(row.get("output_mb", 0) for row in rows)
-    duplicates = sum("duplicate_of" in row for row in rows)
+    duplicates = [row for row in rows if "duplicate_of" in row]
+    print("\n" + "".join(f"{line}\n" for line in _duplicate_words(duplicates)), end="")
     print(
-        f"\n{len(rows)} slides, {len(bad)} unusable as they are, {duplicates} duplicates; about "
+        f"{len(rows)} slides, {len(bad)} unusable as they are, {len(duplicates)} duplicates; about "
         f"{patches:.0f} patches, {_duration(seconds)}, {megabytes:.0f} MB of results"
     )
     print(f"  list     {options.out}")
@@ -71,6 +75,14 @@ def execute(options: argparse.Namespace) -> int:
         f"wsi-pipeline run {options.out} -o OUT"
     )
     return EXIT_SOME_FAILED if bad else EXIT_DONE
+
+
+def _duplicate_words(rows: list[ScanRow]) -> Iterator[str]:
+    """Yield what to say of slides whose content another one has."""
+    for row in rows[:SHOWN_DUPLICATES]:
+        yield f"{row['id']}: the same content as {row['duplicate_of']}, done once by a run"
+    if len(rows) > SHOWN_DUPLICATES:
+        yield f"{len(rows) - SHOWN_DUPLICATES} more duplicates: see the list"
 
 
 def _say(row: ScanRow) -> None:

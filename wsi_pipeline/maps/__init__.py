@@ -2,12 +2,13 @@
 
 from wsi_pipeline.maps.block_store import BlockStore
 from wsi_pipeline.maps.map import ProbabilityMap, TissueRaster
-from wsi_pipeline.maps.store import write_map, write_threshold
+from wsi_pipeline.maps.store import copy_map, write_map, write_threshold
 
 __all__ = [
     "BlockStore",
     "ProbabilityMap",
     "TissueRaster",
+    "copy_map",
     "write_map",
     "write_threshold",
 ]

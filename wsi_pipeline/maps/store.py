@@ -13,6 +13,7 @@ Moore et al. 2023, OME-Zarr (Histochem. Cell Biol. 160); NGFF 0.4 and 0.5, `mult
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Required, TypedDict
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import read_json, write_atomic, write_folder
 from wsi_pipeline.maps.map import MASK, OPTIONAL_LAYERS, ProbabilityMap
-from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY, RERUN_ADVICE
+from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY, RERUN_ADVICE, checked_files
 
 NgffVersion = Literal["0.4", "0.5"]
 """0.4 is stored as Zarr v2, 0.5 as Zarr v3."""
@@ -68,12 +69,43 @@ def write_threshold(path: Path, threshold: float) -> None:
     """
     place = path / (".zattrs" if (path / ".zattrs").is_file() else "zarr.json")
     try:
-        document = read_json(place, root=path)
-        attributes = document if place.name == ".zattrs" else document["attributes"]
-        attributes[ATTRIBUTES_KEY]["threshold"] = threshold
+        content = _with_own(read_json(place, root=path), {"threshold": threshold})
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise StorageError(f"{place}: not the attributes of a map ({exc})", RERUN_ADVICE) from exc
-    write_atomic(place, json.dumps(document, indent=2).encode())
+    write_atomic(place, content)
+
+
+def copy_map(path: Path, copy: Path, own: Mapping[str, Any]) -> None:
+    """Write a copy of a stored map: its numbers byte for byte, some of our attributes changed.
+
+    Parameters
+    ----------
+    path : Path
+        The `probability.zarr` folder, of either NGFF version.
+    copy : Path
+        The folder to write; replaced where it exists.
+    own : mapping
+        Of our attributes those that are others in the copy.
+
+    Raises
+    ------
+    StorageError
+        Where there is no map of ours, or the copy cannot be written.
+    """
+    files = checked_files(path)
+    name = ".zattrs" if ".zattrs" in files else "zarr.json"
+    try:
+        changed = _with_own(json.loads(files[name]), own)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StorageError(f"{path}: not the attributes of a map ({exc})", RERUN_ADVICE) from exc
+    write_folder(copy, {**files, name: changed})
+
+
+def _with_own(document: dict[str, Any], own: Mapping[str, Any]) -> bytes:
+    """Return the attributes' file with some of our attributes changed."""
+    attributes = document["attributes"] if "node_type" in document else document
+    attributes[ATTRIBUTES_KEY].update(own)
+    return json.dumps(document, indent=2).encode()
 
 
 def _group_files(map_: ProbabilityMap, ngff: NgffVersion, name: str) -> dict[str, bytes]:

@@ -27,6 +27,8 @@ class SlideJob:
     """What has to be said of the slide before it is opened."""
     fingerprint: str = ""
     """Of the content that the id stands for; empty where the file is out of reach."""
+    duplicate_of: str = ""
+    """Id of a slide of the same run that has the same content and comes first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,8 @@ class FinishedSlideStatus(SlideStatus):
     fingerprint: str = ""
     """Of all files of the slide, see `wsi_pipeline.slides.identity`; empty: of before there was
     one."""
+    duplicate_of: str = ""
+    """Id of the slide of equal content whose results these are; empty: it was done by itself."""
     vendor: str | None = None
     scan_date: str | None = None
     scan_date_source: str | None = None

@@ -62,6 +62,8 @@ export interface Row {
   max_probability: number | null;
   patches: number | null;
   patches_lost: number | null;
+  /** Id of the slide of equal content whose results these are. */
+  duplicate_of: string | null;
   has_overlay: boolean;
   has_gallery: boolean;
   review: { accepted?: number; rejected?: number; reviewer?: string | null; time?: string | null; problem?: string };

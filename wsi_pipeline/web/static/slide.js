@@ -147,12 +147,21 @@ function showAbout() {
   const problems = row.error ? [[row.error, row.advice ?? ""].filter(Boolean).map(sentence).join(" ")] : [];
   byId("warnings").replaceChildren(
     ...problems.map((text) => el("div", { class: "notice error", role: "alert" }, text)),
-    ...detail.warnings.map((text) => el("div", { class: "notice warn" }, text)),
+    ...detail.warnings.map((text) => el("div", { class: "notice warn" }, warningWords(text, row))),
   );
   const lines = facts(detail).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)));
   byId("facts").replaceChildren(el("tbody", {}, lines));
   showFigures(state, detail);
   state.on(["totals", "threshold", "isAsking"], () => showFigures(state, detail));
+}
+
+/** A warning; a duplicate leads to the slide whose results it shows.
+ * @param {string} text
+ * @param {import("../types").Row} row
+ */
+function warningWords(text, { duplicate_of: first }) {
+  if (!first || text !== `the same content as ${first}`) return text;
+  return el("span", {}, "The same content as ", el("a", { href: slideUrl(first) }, first), ", whose results these are. Each of the two has a review of its own. Is one of the names wrong?");
 }
 
 /** Lead to the neighbors in the order that the archive page was last shown in. */
