@@ -9,11 +9,9 @@ import pytest
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import (
     open_below,
-    part_path,
     read_below,
     read_json,
     storing,
-    sweep_parts,
     write_atomic,
     write_folder,
 )
@@ -183,14 +181,3 @@ def test_json_that_is_nested_too_deep_is_damaged_json(tmp_path: Path) -> None:
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a", b"", mode=0o600)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
-
-
-def test_what_a_kill_left_is_swept_away_and_what_is_being_written_is_not(tmp_path: Path) -> None:
-    old, new = part_path(tmp_path / "a.json"), part_path(tmp_path / "a.json")
-    for part in (old, new):
-        part.write_bytes(b"")
-    os.utime(old, (0, 0))
-    sweep_parts(tmp_path)
-    assert list(tmp_path.iterdir()) == [new]
-    sweep_parts(tmp_path, older_than_seconds=0)
-    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +28,6 @@ from wsi_pipeline.errors import StorageError
 
 PART_SUFFIX = ".part"
 """Of what is being written; may be left by a kill and is removed by the next run."""
-FORGOTTEN_SECONDS: Final = 600
-"""Nobody writes a file for longer: older parts were left by a kill."""
 MOST_JSON_BYTES: Final = 64 * 2**20
 PRIVATE: Final = 0o600
 OTHERS: Final = 0o007
@@ -126,17 +123,6 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 def part_path(path: Path) -> Path:
     """Return a name, new each time, under which `path` is written before it is whole."""
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
-
-
-def sweep_parts(folder: Path, older_than_seconds: float = FORGOTTEN_SECONDS) -> None:
-    """Remove what writers that were killed have left in a folder."""
-    before = time.time() - older_than_seconds
-    for item in folder.glob(f"*{PART_SUFFIX}"):
-        try:
-            if item.lstat().st_mtime <= before:
-                remove(item)
-        except OSError:  # whose it is has just given it its name
-            continue
 
 
 def remove(item: Path) -> None:

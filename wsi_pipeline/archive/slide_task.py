@@ -25,7 +25,7 @@ from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.execution.executor import LossCause, Lost, SendProgress
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.execution.memory import keep_memory, trim_memory
-from wsi_pipeline.files import make_folder, remove, storing, sweep_parts
+from wsi_pipeline.files import PART_SUFFIX, make_folder, remove, storing
 from wsi_pipeline.pipeline.clock import StageClock
 from wsi_pipeline.pipeline.passes import Progress
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
@@ -109,6 +109,13 @@ def do_task(executor: BlockExecutor, task: SlideTask, send_progress: SendProgres
         trim_memory()
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes were writing; who holds the lock knows that no run writes."""
+    for part in folder.glob(f"*{PART_SUFFIX}"):
+        if not part.name.startswith(REVIEW_NAME):
+            remove(part)
+
+
 def _clear(folder: Path) -> None:
     """Delete what a run made of a slide; a pathologist's review is not the run's to delete."""
     for item in folder.iterdir() if folder.is_dir() else ():
@@ -139,7 +146,7 @@ def _begin(task: SlideTask) -> Running | SlideOutcome:
     """Make way for a slide and return its status; its outcome where there is nothing to do."""
     job, run, folder = task.job, task.run, task.run.folder(task.job)
     make_folder(folder, folder.parent.parent)
-    sweep_parts(folder)
+    _sweep(folder)
     before = read_status(folder)
     if not task.overwrite and is_finished(job, run):  # by another run, a moment ago
         return SlideOutcome(before, skipped=True)
