@@ -1,4 +1,4 @@
-"""Every page on paper, on a phone and at a desk, in light and dark: whole words, no fault."""
+"""Every page on paper, on a phone and on a desktop, in light and dark: whole words, no fault."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from wsi_pipeline.annotations.areas import Area, only_areas, polygons
 from wsi_pipeline.annotations.drawing import Annotation, Drawing
 from wsi_pipeline.annotations.naming import owner_of, slide_names
-from wsi_pipeline.annotations.placing import Place, check_place, doubts_of_place
+from wsi_pipeline.annotations.place import Place, check_place, doubts_of_place
 from wsi_pipeline.annotations.reading import (
     ANNOTATION_SUFFIXES,
     KNOWN_KINDS,

@@ -106,7 +106,7 @@ def set_up_logging(*, verbose: bool, as_json: bool) -> None:
 def standard_error_of_our_own(*, as_json: bool) -> Iterator[None]:
     """Let nothing but this package write to standard error; for a process that is a command.
 
-    Worker processes inherit the descriptor, so that their last words arrive too. Words that C++
+    Worker processes inherit the descriptor, so that their crash dumps arrive too. Words that C++
     writes while it ends this very process may be lost: faulthandler's stack is not.
     """
     # Dask would give its loggers handlers of their own; without them they come to the root.

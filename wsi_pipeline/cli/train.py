@@ -83,7 +83,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
         help="average the trained weights with those of this model, see --blend-share")  # fmt: skip
     add("--blend-share", type=float, help="part of the average that is the other model's (0.5)")
     add("--distill", metavar="NAME_OR_DIR",
-        help="soften the labels by what this model says of the unchanged patches, by "
+        help="learn from what this model says of the unchanged patches, by "
         "--teacher-weight; for a network that goes on under a stronger augmentation")  # fmt: skip
     add("--input-px", type=int, help="side that ImageNet networks resize patches to")
     add("--head-epochs", type=int, help="epochs that train the last layer alone")

@@ -18,7 +18,7 @@ GIVEN_BACK_BYTES: Final = 2**20
 """Pieces from this size go back to the system at once."""
 FEW_ARENAS: Final = 2
 SLIDES_BETWEEN_TRIMS: Final = 16
-"""Tidying up takes some 50 ms, and the next slide has to clear its pages again."""
+"""A trim takes some 50 ms, and the next slide has to clear its pages again."""
 
 
 @lru_cache(maxsize=1)

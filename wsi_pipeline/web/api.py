@@ -51,7 +51,7 @@ _REFUSAL: Final = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of the statuses with which a request may be refused."""
     return dict.fromkeys((403, 429, *statuses), _REFUSAL)
 
@@ -80,7 +80,7 @@ router = APIRouter(prefix="/api")
     "/archive",
     summary="The run and a row a slide",
     response_model=JSON_OBJECT,
-    responses=refusals(),
+    responses=error_responses(),
 )
 def archive(service: TheService) -> Archive:
     """Return the run and a row a slide."""
@@ -88,7 +88,7 @@ def archive(service: TheService) -> Archive:
 
 
 @router.get(
-    "/session", summary="Who is signed in", response_model=JSON_OBJECT, responses=refusals()
+    "/session", summary="Who is signed in", response_model=JSON_OBJECT, responses=error_responses()
 )
 def session(visit: TheVisit) -> Session:
     """Return the name under which reviews are saved (null: as the reviewer says) and the role."""
@@ -104,7 +104,7 @@ def session(visit: TheVisit) -> Session:
     "/slides/{slide_id}",
     summary="One slide in figures",
     response_model=JSON_OBJECT,
-    responses=refusals(404, 422),
+    responses=error_responses(404, 422),
 )
 def slide(service: TheService, visit: TheVisit, slide_id: SlideId) -> SlideDetail:
     """Return image size, grid, thresholds, figures and provenance of a slide."""
@@ -117,7 +117,7 @@ def slide(service: TheService, visit: TheVisit, slide_id: SlideId) -> SlideDetai
     "/slides/{slide_id}/tiles/{level}/{col}_{row}.jpg",
     summary="A Deep Zoom tile of the slide",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
+    responses={200: {"content": {"image/jpeg": {}}}, **error_responses(404, 422)},
 )
 def tile(service: TheService, slide_id: SlideId, level: Index, col: Index, row: Index) -> Response:
     """Return a tile; the last level is the slide itself, each one before it half as large."""
@@ -129,7 +129,7 @@ def tile(service: TheService, slide_id: SlideId, level: Index, col: Index, row: 
     "/slides/{slide_id}/pictures/{name}",
     summary="A stored picture, scaled down",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **refusals(404, 422)},
+    responses={200: {"content": {"image/jpeg": {}}}, **error_responses(404, 422)},
 )
 def picture(
     service: TheService,
@@ -146,7 +146,7 @@ def picture(
     "/slides/{slide_id}/layers/{layer}",
     summary="The map's values",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}, **refusals(404, 422)},
+    responses={200: {"content": {"application/octet-stream": {}}}, **error_responses(404, 422)},
 )
 def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
     """Return rows x cols float32, little-endian, gzipped; NaN = not classified. Mask: uint8."""
@@ -159,7 +159,7 @@ def layer(service: TheService, slide_id: SlideId, layer: LayerName) -> Response:
     "/slides/{slide_id}/regions",
     summary="The regions as GeoJSON",
     response_model=JSON_OBJECT,
-    responses=refusals(404, 422),
+    responses=error_responses(404, 422),
 )
 async def regions(
     service: TheService,
@@ -178,7 +178,7 @@ async def regions(
     "/slides/{slide_id}/review",
     summary="The review",
     response_model=JSON_OBJECT,
-    responses=refusals(404, 422),
+    responses=error_responses(404, 422),
 )
 def review(service: TheService, slide_id: SlideId) -> Review:
     """Return decisions, comments, drawn outlines and their history, with the revision."""
@@ -189,7 +189,7 @@ def review(service: TheService, slide_id: SlideId) -> Review:
     "/slides/{slide_id}/review",
     summary="Save changes to the review",
     response_model=JSON_OBJECT,
-    responses=refusals(404, 408, 409, 413, 422),
+    responses=error_responses(404, 408, 409, 413, 422),
 )
 async def save_review(
     service: TheService,
@@ -211,7 +211,7 @@ async def save_review(
     "/slides/{slide_id}/review.geojson",
     summary="The reviewed regions for QuPath",
     response_model=JSON_OBJECT,
-    responses=refusals(404, 422),
+    responses=error_responses(404, 422),
 )
 def reviewed_regions(
     service: TheService,
@@ -231,14 +231,16 @@ def reviewed_regions(
     "/model",
     summary="The card of the model that classifies uploads",
     response_model=JSON_OBJECT,
-    responses=refusals(),
+    responses=error_responses(),
 )
 def model(service: TheService) -> ModelCardAnswer:
     """Return what the model expects, its operating points and its figures."""
     return service.uploads.card_record()
 
 
-@router.post("/classify", summary="Classify an uploaded picture", responses=refusals(400, 413, 422))
+@router.post(
+    "/classify", summary="Classify an uploaded picture", responses=error_responses(400, 413, 422)
+)
 async def classify(
     service: TheService,
     visit: TheVisit,

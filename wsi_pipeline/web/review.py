@@ -286,9 +286,9 @@ def _applied(review: Review, update: ReviewUpdate, made: dict[str, NewItem]) -> 
             "reviewer": entry["reviewer"],
             "time": entry["time"],
         }
-        after = _said(items[change.id])
-        said = _said(before) if before else None
-        record: ItemRecord = {"id": change.id, "before": said, "after": after}
+        after = _words_of(items[change.id])
+        former = _words_of(before) if before else None
+        record: ItemRecord = {"id": change.id, "before": former, "after": after}
         if before and is_reshaped:
             record["former_geometry"] = before["geometry"]
         entry["changes"].append(record)
@@ -315,7 +315,7 @@ def _check_drawn(item: ReviewItem | None, done: str) -> None:
         )
 
 
-def _said(item: ReviewItem) -> Words:
+def _words_of(item: ReviewItem) -> Words:
     """Return what a reviewer said about an item."""
     return _words(item["decision"], item["label"], item["comment"])
 

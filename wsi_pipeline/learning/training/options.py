@@ -61,7 +61,7 @@ class TrainingOptions:
     start: str = ""
     """Model, by name or folder, whose network trains on; "" = a new one."""
     distill: str = ""
-    """Model, by name or folder, whose probabilities on the unchanged patches soften the labels, by
+    """Model, by name or folder, whose probabilities on the unchanged patches are learned from, by
     `teacher_weight` and `teacher_temperature`. It may have seen them: for going on from itself."""
     blend: str = ""
     """Model of the same network, by name or folder, whose weights are averaged with the trained

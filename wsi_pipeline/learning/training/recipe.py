@@ -65,7 +65,7 @@ class Recipe:
     spacing_um_px: float = 8.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
     teachers: Path | None = None
-    """Folder of `train_teachers` whose out-of-fold logits soften the labels."""
+    """Folder of `train_teachers` whose out-of-fold logits make the distillation targets."""
     negatives: Path | None = None
     """Folder of slides without IDC that train too, see `read_negatives`."""
     quantize: bool = True
@@ -151,7 +151,7 @@ def distilled(data: PatchDataset, options: TrainingOptions) -> PatchDataset:
 
 
 def _taught(division: Division, recipe: Recipe, teachers: Path) -> tuple[Division, Recipe]:
-    """Soften the labels by what the teachers say, and name the teachers in the recipe."""
+    """Take distillation targets from the teachers, and name the teachers in the recipe."""
     options, predictions = recipe.training, OutOfFold.read(teachers)
     predictions.require_unseen(division.validation.patients)
     with_targets = predictions.distillation_targets(
