@@ -91,8 +91,8 @@ def test_what_killed_processes_left_is_removed_and_what_runs_keeps_its_copy(
 ) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = cache / f"{module._prefix()}{ended.pid}-x"
-    reused = cache / f"{module._prefix()}{os.getpid()}-x"  # by a process before this one
+    left = cache / f"{module.copy_prefix()}{ended.pid}-x"
+    reused = cache / f"{module.copy_prefix()}{os.getpid()}-x"  # by a process before this one
     others = cache / "notes-of-somebody"
     for folder in (left, reused, others):
         folder.mkdir(parents=True)

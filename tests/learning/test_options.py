@@ -57,7 +57,7 @@ def test_a_card_names_the_command_that_makes_its_options_again() -> None:
     assert not any("someone" in word for word in arguments)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    parsed = command._recipe(parser.parse_args(["DATASET", "-o", "m", *arguments]))
+    parsed = command.recipe_of(parser.parse_args(["DATASET", "-o", "m", *arguments]))
     assert parsed.training == replace(
         changed, weights="w.h5", start="model", blend="model", teacher=""
     )

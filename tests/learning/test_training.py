@@ -43,7 +43,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     class KilledError(Exception):
         pass
 
-    kept = training._checkpoint
+    kept = training.save_checkpoint
 
     def checkpoint_then_die(*arguments: Any) -> None:
         kept(*arguments)
@@ -51,7 +51,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
             raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_checkpoint", checkpoint_then_die)
+        patch.setattr(training, "save_checkpoint", checkpoint_then_die)
         with pytest.raises(KilledError):
             training.train(data, validation, options, tmp_path / "killed")
     resumed, resumed_history = training.train(data, validation, options, tmp_path / "killed")

@@ -41,11 +41,11 @@ class Client:
     """Asks an application without a network, as a program on this machine would."""
 
     def __init__(self, app: FastAPI, host: str = "127.0.0.1:8000") -> None:
-        self._app, self._base = app, f"http://{host}"
+        self.app, self._base = app, f"http://{host}"
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def once() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=self._base) as client:
                 return await client.request(method, path, **options)
 

@@ -158,7 +158,7 @@ def test_while_the_model_is_at_work_others_wait_and_are_told(
     client: Client, picture: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify_module, "WAIT_SECONDS", 0.01)
-    turn = client._app.state.service.uploads._turn
+    turn = client.app.state.service.uploads.turn
     with turn:
         assert send(client, picture()).status_code == 429
     assert send(client, picture()).status_code == 200

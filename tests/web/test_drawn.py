@@ -49,13 +49,13 @@ def test_an_outline_of_many_crossings_is_refused_without_being_made_valid(
 
 def test_the_work_is_bounded_by_what_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    count = drawn._n_crossing
+    count = drawn.n_crossing
 
     def counting(*segments: NDArray[np.float64]) -> int:
         looked_at.append(len(segments[0]))
         return count(*segments)
 
-    monkeypatch.setattr(drawn, "_n_crossing", counting)
+    monkeypatch.setattr(drawn, "n_crossing", counting)
     for corners in HOSTILE.values():
         looked_at.clear()
         with pytest.raises(UnusableError):

@@ -96,7 +96,7 @@ def test_a_review_that_others_save_for_too_long_is_told(
     )
     nowhere: Geometry = {"type": "Polygon", "coordinates": []}
     item: NewItem = {"kind": "detected", "geometry": nowhere, "measurements": {}}
-    with store._turn, pytest.raises(BusyError, match="others are saving"):
+    with store.turn, pytest.raises(BusyError, match="others are saving"):
         store.save(update, lambda _: item)
 
 
@@ -215,7 +215,7 @@ def test_slides_that_were_not_looked_at_for_long_are_let_go() -> None:
     first = slides.get(HangingSource(Path("0")))
     for n in range(1, open_slides.OPEN_SLIDES + 2):
         slides.get(HangingSource(Path(str(n))))
-    assert len(slides._readers) <= open_slides.OPEN_SLIDES + 1
+    assert len(slides) <= open_slides.OPEN_SLIDES + 1
     assert slides.get(HangingSource(Path("0"))) is not first
 
 

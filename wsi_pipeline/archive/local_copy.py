@@ -55,7 +55,7 @@ def local_copy(
         try:
             cache.mkdir(parents=True, exist_ok=True)
             _remove_left_behind(cache)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-", dir=cache))
+            folder = Path(tempfile.mkdtemp(prefix=f"{copy_prefix()}{os.getpid()}-", dir=cache))
             copy = _copy(path, folder / path.name, alive)
         except OSError as error:
             logger.warning("%s is read where it is: no copy in %s (%s)", path.name, cache, error)
@@ -80,15 +80,15 @@ def _copy(source: Path, target: Path, alive: Callable[[], None]) -> Path:
     return target
 
 
-def _prefix() -> str:
+def copy_prefix() -> str:
     """Return how this machine's copies begin: several machines may share a cache by mistake."""
     return f"wsi_pipeline-{platform.node()}-"
 
 
 def _remove_left_behind(cache: Path) -> None:
     """Remove the copies of processes of this machine that were killed."""
-    for folder in cache.glob(f"{_prefix()}*"):
-        pid = folder.name.removeprefix(_prefix()).split("-")[0]
+    for folder in cache.glob(f"{copy_prefix()}*"):
+        pid = folder.name.removeprefix(copy_prefix()).split("-")[0]
         if pid.isdecimal() and not _began_before(int(pid), folder):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -141,7 +141,7 @@ def execute(options: argparse.Namespace) -> int:
         return _teach(options)
     from wsi_pipeline.learning.training.recipe import train_model
 
-    recipe = _recipe(options)
+    recipe = recipe_of(options)
     with TrainingBar(recipe.training.epochs) as bar:
         card = train_model(options.dataset, options.out, recipe, progress=bar.show)
     metrics = card.record["metrics"]
@@ -157,7 +157,8 @@ def execute(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """Return what the command asks for."""
     from wsi_pipeline.learning.training.options import RECORDED, read_options
     from wsi_pipeline.learning.training.recipe import Recipe
 
@@ -187,7 +188,7 @@ def _teach(options: argparse.Namespace) -> int:
             "--folds makes teachers and --teacher uses them",
             "Networks taught by others have seen all patients through them: choose one",
         )
-    recipe = _recipe(options)
+    recipe = recipe_of(options)
     with TrainingBar(recipe.training.epochs) as bar:
         predictions = train_teachers(
             options.dataset, options.out, recipe, options.folds, progress=bar.show

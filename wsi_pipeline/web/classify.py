@@ -122,7 +122,8 @@ class UploadClassifier:
     def __init__(self, card: ModelCard, load: Callable[[], PatchClassifier]) -> None:
         self._card, self._load = card, load
         self._classifier: PatchClassifier | None = None
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
+        """Held while the model is at work."""
 
     def classify(self, data: bytes, um_px: float | None) -> Classification:
         """Return what the model says about a picture.
@@ -138,12 +139,12 @@ class UploadClassifier:
         ------
         TooLargeError, UnusableError, BusyError
         """
-        if not self._turn.acquire(timeout=WAIT_SECONDS):
+        if not self.turn.acquire(timeout=WAIT_SECONDS):
             raise BusyError("the model is at work for others", "Try again in a few seconds")
         try:  # unpacking too: one picture at a time is in memory
             return self._answer(decode(data), um_px)
         finally:
-            self._turn.release()
+            self.turn.release()
 
     def card_record(self) -> ModelCardAnswer:
         """Return the model's card for display, with the operating points."""

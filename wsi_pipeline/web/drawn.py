@@ -80,7 +80,7 @@ def check_crossings(corners: NDArray[np.float64]) -> None:
         apart = (other > one + 1) & ((other + 1) % n != one)  # neighbors share a corner
         one, other = one[apart], other[apart]
         looked_at += len(one)
-        crossings += _n_crossing(starts[one], ends[one], starts[other], ends[other])
+        crossings += n_crossing(starts[one], ends[one], starts[other], ends[other])
         if crossings > MOST_CROSSINGS or looked_at > MOST_NEAR_PAIRS:
             raise UnusableError(
                 f"the outline crosses itself more than {MOST_CROSSINGS} times", _DRAW_AGAIN
@@ -112,7 +112,7 @@ def _overlapping(
     return overlap
 
 
-def _n_crossing(
+def n_crossing(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
 ) -> int:
     """Return how many of the pairs of segments a-b and c-d cross or touch."""

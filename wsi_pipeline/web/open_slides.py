@@ -41,6 +41,10 @@ class OpenSlides:
         self._refused: dict[_Key, float] = {}
         self._opening = threading.BoundedSemaphore(OPENING_AT_ONCE)
 
+    def __len__(self) -> int:
+        """Return how many slides are open or being opened."""
+        return len(self._readers)
+
     def get(self, source: SlideSource) -> SlideReader | None:
         """Return the open slide; None where it cannot be opened.
 

@@ -123,7 +123,8 @@ class ReviewStore:
         self._path, self._out = folder / REVIEW_NAME, folder.parent.parent
         self.fingerprint = fingerprint
         """Of the slide's content; empty where the results are older than fingerprints."""
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
+        """Held by the thread that saves."""
 
     def read(self) -> Review:
         """Return the review; revision 0 and no items where there is none yet.
@@ -178,7 +179,7 @@ class ReviewStore:
             for change in update.changes
             if not change.removed and (change.outline or change.id not in seen["items"])
         }
-        if not self._turn.acquire(timeout=TURN_SECONDS):
+        if not self.turn.acquire(timeout=TURN_SECONDS):
             raise BusyError("others are saving this review", "Try again in a few seconds")
         try:
             with review_lock(self._path.parent):
@@ -190,7 +191,7 @@ class ReviewStore:
                 self._write(review)
                 return review
         finally:
-            self._turn.release()
+            self.turn.release()
 
     def _write(self, review: Review) -> None:
         text = json.dumps(review, indent=1, ensure_ascii=False, allow_nan=False)

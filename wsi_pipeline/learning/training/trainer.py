@@ -141,7 +141,7 @@ def train(
         logger.info("epoch %d of %d: %s", epoch + 1, options.epochs, _words(history[-1]))
         if _merit(history[-1]) >= max(map(_merit, history)):
             trainer.get_layer(options.architecture).save_weights(work / "best.weights.h5")
-        _checkpoint(work, trainer, history, options)
+        save_checkpoint(work, trainer, history, options)
     network = trainer.get_layer(options.architecture)
     network.load_weights(work / "best.weights.h5")
     if options.precision != "float32":
@@ -323,7 +323,7 @@ def _validate(network: keras.Model, judging: _Judging) -> dict[str, float]:
     return scores
 
 
-def _checkpoint(
+def save_checkpoint(
     work: Path, trainer: keras.Model, history: list[dict[str, float]], options: TrainingOptions
 ) -> None:
     """Write model, optimizer and history beside, then rename: a kill leaves a whole pair."""
