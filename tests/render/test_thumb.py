@@ -36,6 +36,17 @@ def test_it_is_small_and_shows_the_slide_and_what_is_hot(make_map: MakeMap, tmp_
     assert change(low) < 40
 
 
+def test_the_map_is_drawn_as_on_the_overlay(make_map: MakeMap, tmp_path: Path) -> None:
+    thumbnail = np.full((780, 960, 3), (220, 150, 190), np.uint8)
+    steps = {}
+    for style in ("smooth", "cells"):
+        write_thumb(thumbnail, make_map(), Blend(map_style=style), tmp_path / "gallery.jpg")
+        with Image.open(tmp_path / "gallery.jpg") as picture:
+            pixels = np.asarray(picture.convert("L")).astype(int)
+        steps[style] = np.abs(np.diff(pixels, axis=1)).max()
+    assert steps["smooth"] < 0.6 * steps["cells"], "no edges of cells"
+
+
 def test_a_folder_that_is_not_there_is_an_error_that_names_it(
     make_map: MakeMap, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from wsi_pipeline.cli.invocation import own_command
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.cli.run import add_config_arguments, config_of, say_what_was_found
 
@@ -71,8 +72,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.list_ignored:
         print(f"  files    {options.list_ignored}")
     print(
-        f"Edit it (mpp_x, mpp_y, id; a word in `skip` leaves a slide out), then: "
-        f"wsi-pipeline run {options.out} -o OUT"
+        "Edit it (mpp_x, mpp_y, id; a word in `skip` leaves a slide out), then: "
+        f"{own_command('run', options.out, '-o', 'OUT')}"
     )
     return EXIT_SOME_FAILED if bad else EXIT_DONE
 

@@ -12,7 +12,7 @@ from PIL import Image
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import RgbArray, Size
 from wsi_pipeline.maps.map import ProbabilityMap
-from wsi_pipeline.render.blend import Blend, heatmap
+from wsi_pipeline.render.blend import Blend, heatmap, smooth_px, tissue_px
 
 SIDE_PX: Final = 320
 MAP_OPACITY: Final = 0.7
@@ -27,7 +27,7 @@ def write_thumb(thumbnail: RgbArray, map_: ProbabilityMap, blend: Blend, path: P
         The scanned bounds of the slide.
     map_ : ProbabilityMap
     blend : Blend
-        Its colors.
+        Its colors, and whether the map is interpolated between cells.
     path : Path
         The JPEG file.
 
@@ -38,7 +38,11 @@ def write_thumb(thumbnail: RgbArray, map_: ProbabilityMap, blend: Blend, path: P
     """
     picture = Image.fromarray(thumbnail)
     picture.thumbnail((SIDE_PX, SIDE_PX), reducing_gap=2.0)
-    colors = heatmap(map_, Size(*picture.size), blend)
+    size = Size(*picture.size)
+    if blend.map_style == "smooth":
+        colors = blend.opaque(smooth_px(map_, size, tissue_px(map_, size)))
+    else:
+        colors = heatmap(map_, size, blend)
     # Brightness rises with probability in every map that is allowed: what is low stays clear.
     values = colors.astype(np.float32)
     alpha = MAP_OPACITY * values[..., 3] * values[..., :3].max(2) / 255

@@ -149,20 +149,17 @@ export class Heatmap {
     context.drawImage(cells, origin[0], origin[1], cols * step[0], rows * step[1]);
   }
 
-  /** @param {Float32Array} tissue */
+  /** What of the cells without a value is tissue, by the mask where there is one.
+   * @param {Float32Array} tissue */
   #hatchCells(tissue) {
-    const { cols, rows } = this.grid;
-    const image = new ImageData(cols, rows);
-    let any = false;
-    this.values.forEach((value, i) => {
-      if (!Number.isNaN(value) || !(tissue[i] >= TISSUE_SHOWN)) return;
-      any = true;
-      image.data[4 * i + 3] = 255;
-    });
-    if (!any) return null;
-    const mask = blank(cols, rows);
-    pen(mask).putImageData(image, 0, 0);
-    return mask;
+    const unseen = this.values.map((value, i) => (Number.isNaN(value) && tissue[i] >= TISSUE_SHOWN ? 1 : NaN));
+    if (!unseen.includes(1)) return null;
+    const shown = smoothed(unseen, this.grid, { factor: this.#factor, mask: this.#mask, isProbability: false });
+    const canvas = blank(this.#fine.width, this.#fine.height);
+    const image = new ImageData(canvas.width, canvas.height);
+    for (let i = 0; i < shown.length; i++) if (shown[i] === 1) image.data[4 * i + 3] = 255;
+    pen(canvas).putImageData(image, 0, 0);
+    return canvas;
   }
 }
 

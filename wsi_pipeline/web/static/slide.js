@@ -160,7 +160,7 @@ function showAbout() {
  * @param {import("../types").Row} row
  */
 function warningWords(text, { duplicate_of: first }) {
-  if (!first || text !== `the same content as ${first}`) return text;
+  if (!first || text !== `the same content as ${first}`) return sentence(text);
   return el("span", {}, "The same content as ", el("a", { href: slideUrl(first) }, first), ", whose results these are. Each of the two has a review of its own. Is one of the names wrong?");
 }
 
