@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -12,10 +11,10 @@ from wsi_pipeline.geometry import Box, Mpp, RgbArray, Size
 from wsi_pipeline.slides.background import on_background
 from wsi_pipeline.slides.canvas import thumbnail_within
 from wsi_pipeline.slides.downsamples import corrected_downsamples
-from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
+from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo, SlideReader
 
 
-class ArrayReader:
+class ArrayReader(SlideReader):
     """Implements `SlideReader` over uint8 arrays, one a level.
 
     Parameters
@@ -86,12 +85,6 @@ class ArrayReader:
     def close(self) -> None:
         """Drop the pixels; a later read raises `ValueError`."""
         self._levels = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def _plain_info(mpp: Mpp | None, background_rgb: tuple[int, int, int], n_bytes: int) -> SlideInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import openslide
@@ -19,7 +19,7 @@ from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.focal_planes import unread_planes
 from wsi_pipeline.slides.formats import TO_TIFF
-from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
+from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo, SlideReader
 from wsi_pipeline.slides.resolution import Resolution, resolve, stated_resolution, with_ome
 from wsi_pipeline.slides.scan_date import stated_scan_date
 from wsi_pipeline.slides.tiff_contents import TiffContents
@@ -39,7 +39,7 @@ def detected_vendor(path: Path) -> str | None:
     return vendor
 
 
-class OpenSlideReader:
+class OpenSlideReader(SlideReader):
     """Implements `SlideReader` over OpenSlide. Safe between threads.
 
     Parameters
@@ -148,12 +148,6 @@ class OpenSlideReader:
         with self._lock:
             self._handle = None
             self._tiles = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _proven_tiles(self, level: int) -> TiffTiles | None:
         """Return the tiles of a level where decoding them equals reading through OpenSlide."""

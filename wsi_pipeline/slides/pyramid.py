@@ -91,6 +91,8 @@ class SlideReader(Protocol):
         """Release the file; a later read raises `ValueError`."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -16,7 +16,7 @@ from wsi_pipeline.slides.color import plan_icc, profile_from_bytes
 from wsi_pipeline.slides.content_hash import sampled_sha256
 from wsi_pipeline.slides.downsamples import corrected_downsamples
 from wsi_pipeline.slides.picture import page_resolution
-from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo
+from wsi_pipeline.slides.pyramid import Pyramid, SlideInfo, SlideReader
 from wsi_pipeline.slides.resolution import resolve, with_ome
 from wsi_pipeline.slides.tiff_contents import TiffContents
 from wsi_pipeline.slides.tiff_tiles import TiffTiles, tiles_of_page
@@ -24,7 +24,7 @@ from wsi_pipeline.slides.tiff_tiles import TiffTiles, tiles_of_page
 _WHITE = (255, 255, 255)
 
 
-class TiffSeriesReader:
+class TiffSeriesReader(SlideReader):
     """Implements `SlideReader` over the pages of one image of a TIFF. Safe between threads.
 
     Parameters
@@ -81,12 +81,6 @@ class TiffSeriesReader:
     def close(self) -> None:
         """Let go of the file; a later read raises `ValueError`."""
         self._levels = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def open_series(
