@@ -24,6 +24,9 @@ SESSION_MARK: Final = "<!--session-->"
 """In a page: where the button to sign out goes."""
 MESSAGE_MARK: Final = "<!--message-->"
 """In the pages to sign in: what went wrong."""
+TITLE_MARK: Final = "<!--title-->"
+BODY_MARK: Final = "<!--body-->"
+"""In the shell of the pages that are words and a form: where those go."""
 FORM_WORD: Final = 500
 """Longest name, password or token, characters."""
 
@@ -156,7 +159,12 @@ def _session(visit: Visit) -> str:
 
 @cache
 def _file(name: str) -> str:
-    return (STATIC / f"{name}.html").read_text(encoding="utf-8")
+    """Return a page; one that is a title and a body alone within the shell of such pages."""
+    text = (STATIC / f"{name}.html").read_text(encoding="utf-8")
+    if not text.startswith("<title>"):
+        return text
+    title, body = text.rstrip("\n").split("\n", 1)
+    return _file("shell").replace(TITLE_MARK, title, 1).replace(BODY_MARK, body, 1)
 
 
 def _page_of_slide(service: TheService, visit: Visit, slide_id: str, name: str) -> Response:
