@@ -64,13 +64,15 @@ def run_slides(
     registry = SlideRegistry.read(out)
     jobs = with_duplicates(bound_jobs(jobs, registry), run)
     to_do, before = sort_out(jobs, run, overwrite=overwrite, retry_failed=retry_failed)
-    with open_backend(config, len(to_do)) as backend:  # nothing is written before this
+    with open_backend(config, len(to_do), run.model) as backend:  # nothing is written before this
         with storing(out):
             (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
         registry.save()
         record = RunRecord.start(run, [job.source.path for job in jobs])
         run = replace(run, run_id=record.run_id)
-        run = run.placed(backend.threads, on_gpu_workers=backend.on_gpu_workers)
+        run = run.placed(
+            backend.threads, on_gpu_workers=backend.on_gpu_workers, owner=backend.owner
+        )
         with ThreadPoolExecutor(READING_THREADS) as pool:
             list(pool.map(lambda job: put_in_queue(job, run), to_do))
         gpu = GpuMeter()

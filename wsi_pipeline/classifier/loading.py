@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from wsi_pipeline.classifier.card import ModelCard
 from wsi_pipeline.classifier.classifier import PatchClassifier
 from wsi_pipeline.classifier.engines.device import gpu_name, has_nvidia_device
+from wsi_pipeline.classifier.guarded import GuardedClassifier
 from wsi_pipeline.errors import ModelError
+
+if TYPE_CHECKING:  # brings Keras
+    from wsi_pipeline.classifier.engines.keras import KerasClassifier
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +46,7 @@ def load_classifier(
     if device == "gpu" or (device == "auto" and has_nvidia_device()):
         name = _gpu_name()
         if name is not None:
-            return _keras(card, batch_size or GPU_BATCH, name, mixed_precision=True)
+            return _on_gpu(card, batch_size or GPU_BATCH, name, n_threads)
         if device == "gpu":
             raise ModelError(
                 "no GPU was found for device 'gpu'",
@@ -69,9 +74,20 @@ def _gpu_name() -> str | None:
     return gpu_name()
 
 
+def _on_gpu(card: ModelCard, batch_size: int, name: str, n_threads: int) -> PatchClassifier:
+    engine = _keras(card, batch_size, name, mixed_precision=True)
+
+    def load(size: int | None) -> PatchClassifier:
+        if size is None:
+            return load_classifier(card, device="cpu", n_threads=n_threads)
+        return engine.resized(size)
+
+    return GuardedClassifier(load, batch_size)
+
+
 def _keras(
     card: ModelCard, batch_size: int, device: str, *, mixed_precision: bool
-) -> PatchClassifier:
+) -> KerasClassifier:
     _quiet_tensorflow()
     from wsi_pipeline.classifier.engines.keras import KerasClassifier
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wsi_pipeline.classifier.card import ModelCard, read_card
 from wsi_pipeline.classifier.classifier import PatchClassifier
 from wsi_pipeline.classifier.loading import load_classifier
 from wsi_pipeline.config import Config
+
+if TYPE_CHECKING:
+    from wsi_pipeline.classifier.engines.owned import OwnerAddress
 
 _loading = threading.Lock()
 
@@ -30,6 +33,8 @@ class ModelRequest:
     """CPU threads of the engine; 0 = all cores."""
     on_gpu_workers: bool = False
     """A process without a GPU has its patches classified by a Dask worker that declares one."""
+    owner: OwnerAddress | None = None
+    """Of this machine's GPU, to which every process gives its patches."""
 
     @classmethod
     def of(cls, card: ModelCard, config: Config) -> Self:
@@ -47,6 +52,8 @@ class ModelRequest:
 
         To be called in the thread of a Dask worker's task: no other knows whose worker it is.
         """
+        if self.owner is not None:
+            return partial(_owned, self)
         if self.on_gpu_workers:
             from wsi_pipeline.classifier.engines.remote import remote_classifier
 
@@ -54,6 +61,27 @@ class ModelRequest:
             if remote is not None:
                 return lambda: remote
         return partial(_load_once, self)
+
+
+@lru_cache(maxsize=2)
+def _owned(request: ModelRequest) -> PatchClassifier:
+    from wsi_pipeline.classifier.engines.owned import OwnedClassifier
+
+    if request.owner is None:
+        raise ValueError("the request names no owner")
+    here = partial(_load_once, replace(request, owner=None, device="cpu"))
+    return OwnedClassifier(request.owner, request.folder, here, only_owner=request.device == "gpu")
+
+
+def load_on_gpu(request: ModelRequest) -> PatchClassifier:
+    """Load the model for the owner of the GPU, which without one has nothing to own.
+
+    Raises
+    ------
+    ModelError
+        Where the Keras backend sees no GPU.
+    """
+    return _load_once(replace(request, owner=None, device="gpu"))
 
 
 def _load_once(request: ModelRequest) -> PatchClassifier:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from wsi_pipeline.classifier import available_cores
+from wsi_pipeline.classifier import ModelRequest, available_cores
+from wsi_pipeline.classifier.engines.owned import OwnerAddress
+from wsi_pipeline.classifier.request import load_on_gpu
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ConfigError, WorkersLostError
 from wsi_pipeline.execution.dask_tasks import (
@@ -33,6 +35,7 @@ from wsi_pipeline.execution.executor import (
     Task,
     Work,
 )
+from wsi_pipeline.execution.gpu_owner import gpu_owner, wants_owner
 from wsi_pipeline.execution.gpu_workers import gpu_worker_selector
 from wsi_pipeline.execution.processes import GIGA, ProcessExecutor
 from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
@@ -59,6 +62,8 @@ class Backend:
     """For the user and the record."""
     on_gpu_workers: bool = False
     """True where workers that declare a GPU classify for the others."""
+    owner: OwnerAddress | None = None
+    """Of the GPU, where processes share one."""
 
 
 class ClusterExecutor:
@@ -104,8 +109,17 @@ class ClusterExecutor:
 
 
 @contextmanager
-def open_backend(config: Config, n_slides: int) -> Iterator[Backend]:
+def open_backend(
+    config: Config, n_slides: int, model: ModelRequest | None = None
+) -> Iterator[Backend]:
     """Give where the configuration wants the slides done, and release it afterwards.
+
+    Parameters
+    ----------
+    config : Config
+    n_slides : int
+    model : ModelRequest, optional
+        What they are classified by; a GPU of this machine then gets its owner.
 
     Raises
     ------
@@ -134,9 +148,13 @@ def open_backend(config: Config, n_slides: int) -> Iterator[Backend]:
         PATIENCE * execution.stall_seconds,
     )
     words = f"{n_processes} processes of {threads} threads"
-    yield Backend(
-        processes, ThreadBlockExecutor(threads), threads, True, execution.stall_seconds, words
-    )
+    blocks, stall = ThreadBlockExecutor(threads), execution.stall_seconds
+    if model is None or not wants_owner(config.inference.device):
+        yield Backend(processes, blocks, threads, True, stall, words)
+        return
+    with gpu_owner(partial(load_on_gpu, model)) as owner:
+        words += ", one owner of the GPU"
+        yield Backend(processes, blocks, threads, True, stall, words, owner=owner)
 
 
 def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:

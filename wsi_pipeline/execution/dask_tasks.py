@@ -1,4 +1,4 @@
-"""Running many like tasks with Dask: threads on this machine, or the workers of a cluster.
+"""Running many like tasks: in threads of this process, or with Dask on the workers of a cluster.
 
 Knows nothing of slides. Tasks are plain data and results small values; what is large goes through
 files. So the same function runs in a thread, in another process or on another machine.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import faulthandler
 import json
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -53,7 +53,7 @@ class BlockExecutor(Protocol):
 
 
 class ThreadBlockExecutor:
-    """Dask's threaded scheduler: no server, nothing to start, memory bounded by the threads."""
+    """Threads of this process: no server, nothing to import, memory bounded by their number."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = max(1, n_threads)
@@ -64,24 +64,19 @@ class ThreadBlockExecutor:
         tasks: Sequence[Task],
         report: Callable[[Result], None],
     ) -> None:
-        """Run the tasks on `n_threads` threads."""
+        """Run the tasks on `n_threads` threads; after an error no further one is begun."""
         if self.n_threads == 1:
             for task in tasks:
                 report(function(task))
             return
-        import dask
-        from dask.threaded import get
-
-        lock = threading.Lock()
-
-        def run_one(task: Task) -> None:
-            result = function(task)
-            with lock:
-                report(result)
-
-        # traverse=False: the tasks are ours, Dask need not look for graphs inside them.
-        lazy = [dask.delayed(run_one, pure=False, traverse=False)(task) for task in tasks]
-        dask.compute(*lazy, scheduler=get, num_workers=self.n_threads)
+        with ThreadPoolExecutor(self.n_threads, thread_name_prefix="blocks") as pool:
+            futures = [pool.submit(function, task) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    report(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 class ClusterBlockExecutor:

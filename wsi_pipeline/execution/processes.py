@@ -250,7 +250,7 @@ def _serve(pipe: Any, work: Callable[[Any, SendProgress], Any]) -> None:
     """Be a process: take tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # locks and semaphores are given back
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     sending = threading.Lock()
 
     def send(kind: int, message: Any) -> None:
@@ -270,8 +270,12 @@ def _serve(pipe: Any, work: Callable[[Any, SendProgress], Any]) -> None:
             send(_ERROR, error)
 
 
-def _die_with_parent() -> None:
-    """End at once when the parent is gone, so that its slides are free for the next run."""
+def end_with_parent() -> None:
+    """End this process at once when its parent is gone: its slides are free for the next run."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -67,6 +67,9 @@ class BlockOutcome:
     """Patches whose pixels could not be read."""
     problem: str
     """The first read error, "" where there was none."""
+    block: Block
+    devices: tuple[str, ...]
+    """What classified its patches; more than one where one of them failed in the middle."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +119,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
     spread = np.full(shape, np.nan, np.float32)
     features = np.full((*shape, task.n_features), np.nan, np.float32)
     quality = np.zeros(shape, np.uint8)
-    n_lost, problem = 0, ""
+    n_lost, problem, devices = 0, "", dict[str, None]()
     for part in _read_parts(reader, task, Block(0, 0, *shape)):
         at = (part.rows, part.cols)
         if isinstance(part, _Lost):
@@ -133,6 +136,7 @@ def classify_block(task: BlockTask) -> BlockOutcome:
                 features[at] = seen
         if task.tta:
             probability[at], spread[at] = predict_views(classifier, pixels)
+        devices[classifier.device] = None
     layers: dict[str, FloatArray | NDArray[np.uint8]] = {
         "probability": probability,
         "quality": quality,
@@ -141,7 +145,8 @@ def classify_block(task: BlockTask) -> BlockOutcome:
         layers["uncertainty"] = spread
     layers |= {name: features[..., k] for k, name in enumerate(feature_layers(task.n_features))}
     task.store.write_block(task.block, layers)
-    return BlockOutcome(int(task.keep.sum()) - n_lost, n_lost, problem)
+    n_patches = int(task.keep.sum()) - n_lost
+    return BlockOutcome(n_patches, n_lost, problem, task.block, tuple(devices))
 
 
 def cut_patches(

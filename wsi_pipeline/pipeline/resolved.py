@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsi_pipeline.classifier import ModelCard, ModelRequest, find_model
+from wsi_pipeline.classifier.engines.owned import OwnerAddress
 from wsi_pipeline.config import Config
 from wsi_pipeline.geometry import Box, Mpp
 from wsi_pipeline.pipeline.plan import grid_over
@@ -62,10 +63,12 @@ class ResolvedRun:
                 key.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
         return hashlib.sha256("|".join(key).encode()).hexdigest()
 
-    def placed(self, n_threads: int, *, on_gpu_workers: bool) -> ResolvedRun:
+    def placed(
+        self, n_threads: int, *, on_gpu_workers: bool, owner: OwnerAddress | None = None
+    ) -> ResolvedRun:
         """Return the run with the engine's threads, and where it classifies, as a backend says."""
         threads = self.config.inference.threads or n_threads
-        model = replace(self.model, n_threads=threads, on_gpu_workers=on_gpu_workers)
+        model = replace(self.model, n_threads=threads, on_gpu_workers=on_gpu_workers, owner=owner)
         return replace(self, model=model)
 
 

@@ -28,6 +28,7 @@ from wsi_pipeline.pipeline.stain import normalizer_of
 from wsi_pipeline.pipeline.write import (
     check_unchanged,
     content_of,
+    device_facts,
     load_libraries,
     slide_facts,
     write_outputs,
@@ -161,7 +162,7 @@ def do_slide(
         "map_sha256": stores.map_sha256,
         "patches": int(np.isfinite(layers["probability"]).sum()),
         "patches_lost": n_lost,
-        "device": device,
+        **device_facts(device, outcomes),
         "stain": stain,
         "threshold": map_.threshold,
         "familiarity": map_.attributes["familiarity"],

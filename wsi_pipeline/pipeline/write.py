@@ -13,6 +13,7 @@ from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.maps.regions import SlideTotals
+from wsi_pipeline.pipeline.blocks import BlockOutcome
 from wsi_pipeline.pipeline.clock import StageClock
 from wsi_pipeline.pipeline.plan import SlidePlan, overlay_um_px
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
@@ -139,6 +140,26 @@ def content_of(job: SlideJob) -> str:
             "Let its copying or scanning finish: the next run does what it holds then",
         )
     return found
+
+
+def device_facts(loaded: str, outcomes: Sequence[BlockOutcome]) -> dict[str, Any]:
+    """Return what classified the slide, fields of the record.
+
+    Parameters
+    ----------
+    loaded : str
+        Where the model was loaded to; the answer where no block was left to do.
+    outcomes : sequence of BlockOutcome
+    """
+    blocks: dict[str, list[tuple[int, int]]] = {}
+    for outcome in outcomes:
+        for device in outcome.devices:
+            blocks.setdefault(device, []).append((outcome.block.row, outcome.block.col))
+    several = blocks if len(blocks) > 1 else {}
+    return {
+        "device": "; ".join(blocks) or loaded,
+        "devices_of_blocks": {device: tuple(sorted(at)) for device, at in several.items()},
+    }
 
 
 def check_unchanged(path: Path, stamp: Stamp | None) -> None:

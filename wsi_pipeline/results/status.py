@@ -200,6 +200,10 @@ class FinishedSlideStatus(SlideStatus):
     patches_lost: int = 0
     """Patches whose pixels could not be read."""
     device: str = ""
+    """What classified the slide, in the order of use."""
+    devices_of_blocks: dict[str, tuple[tuple[int, int], ...]] = Field(default_factory=dict)
+    """Row and column of the first patch of each block that a device made; empty where one made
+    all. Blocks of an interrupted run of before are not listed."""
     stain: StainFacts | None = None
     threshold: float | None = None
     """Probability from which a cell is called IDC."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final, Self
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_pipeline.classifier.card import ModelCard
 from wsi_pipeline.classifier.classifier import PatchClassifier, calibrated, split_outputs
-from wsi_pipeline.classifier.engines.device import is_worth_compiling
+from wsi_pipeline.classifier.engines.device import compiled, is_worth_compiling
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
+
+BATCHES_UNDER_WAY: Final = 2
+"""Sent to the device before the first is fetched: it never waits for the host, and its memory
+holds no more."""
 
 
 class KerasClassifier(PatchClassifier):
@@ -38,9 +46,15 @@ class KerasClassifier(PatchClassifier):
         if mixed_precision:
             model = in_precision(model, "mixed_bfloat16")
             self._device += ", mixed precision"
-        model = _from_bytes(model, card)
-        model.compile(jit_compile=is_worth_compiling(on_gpu=mixed_precision))
-        self._model = model
+        self._call = compiled(
+            _from_bytes(model, card), with_xla=is_worth_compiling(on_gpu=mixed_precision)
+        )
+
+    def resized(self, batch_size: int) -> Self:
+        """Return the same network, taking other batches; nothing is loaded twice."""
+        other = copy.copy(self)
+        other._batch_size = batch_size
+        return other
 
     @property
     def card(self) -> ModelCard:
@@ -56,19 +70,31 @@ class KerasClassifier(PatchClassifier):
         """Return probabilities (N,), and features (N, n) where the network gives any."""
         if not len(patches):
             return np.empty(0, np.float32), None
-        batches = []
         with self._lock:
-            for start in range(0, len(patches), self._batch_size):
-                part = patches[start : start + self._batch_size]
-                batch = np.zeros((self._batch_size, *patches.shape[1:]), np.uint8)
-                batch[: len(part)] = part
-                given = self._model.predict_on_batch(batch)
-                given = given if isinstance(given, list | tuple) else [given]
-                batches.append([np.asarray(output)[: len(part)] for output in given])
+            batches = list(self._run(patches))
         outputs = [np.concatenate(output) for output in zip(*batches, strict=True)]
         found, features = split_outputs(outputs, self._card)
         self._card.require_fitting(found)
         return calibrated(found, self._card), features
+
+    def _run(self, patches: RgbArray) -> Iterator[list[NDArray[np.floating]]]:
+        """Yield the outputs of each batch, fetched when the following ones are on their way."""
+        under_way: deque[tuple[list[Any], int]] = deque()
+        for start in range(0, len(patches), self._batch_size):
+            part = patches[start : start + self._batch_size]
+            batch = part
+            if len(part) < self._batch_size:  # one shape: compiled once
+                batch = np.zeros((self._batch_size, *patches.shape[1:]), np.uint8)
+                batch[: len(part)] = part
+            under_way.append((self._call(batch), len(part)))
+            if len(under_way) > BATCHES_UNDER_WAY:
+                yield _fetched(*under_way.popleft())
+        while under_way:
+            yield _fetched(*under_way.popleft())
+
+
+def _fetched(outputs: list[Any], n_patches: int) -> list[NDArray[np.floating]]:
+    return [np.asarray(keras.ops.convert_to_numpy(output))[:n_patches] for output in outputs]
 
 
 def _from_bytes(model: keras.Model, card: ModelCard) -> keras.Model:

@@ -7,12 +7,14 @@ the worker that classifies them. The model is loaded on workers that declare a G
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from wsi_pipeline.classifier.card import ModelCard, read_card
 from wsi_pipeline.classifier.classifier import PatchClassifier
+from wsi_pipeline.classifier.engines.owner import Owner
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 GPU_RESOURCE: Final = "GPU"
 """What a worker declares that may classify: `dask worker ... --resources GPU=1`."""
 ONE_GPU: Final = {GPU_RESOURCE: 1.0}
+A_SHARE: Final = {GPU_RESOURCE: 0.125}
+"""Of what classifies alone: a worker with as many threads fills batches from several readers."""
+
+_starting = threading.Lock()
 
 
 def remote_classifier(request: ModelRequest) -> RemoteClassifier | None:
@@ -46,7 +52,7 @@ class RemoteClassifier(PatchClassifier):
     def __init__(self, client: Any, request: ModelRequest) -> None:
         self._client, self._request = client, replace(request, on_gpu_workers=False)
         self._card = read_card(request.folder)
-        self._device = ""
+        self._device, self._current = "", threading.local()
 
     @property
     def card(self) -> ModelCard:
@@ -55,7 +61,9 @@ class RemoteClassifier(PatchClassifier):
 
     @property
     def device(self) -> str:
-        """Where the other worker runs the model; asked for once."""
+        """Where this thread's last patches were classified, else where the next ones will be."""
+        if hasattr(self._current, "device"):
+            return str(self._current.device)
         if not self._device:
             self._device = str(self._submit(_device_of, self._request).result())
         return self._device
@@ -65,17 +73,26 @@ class RemoteClassifier(PatchClassifier):
         # What a worker scatters stays in its memory until the other one fetches it.
         data = self._client.scatter(patches, hash=False)
         future = self._submit(_predict, self._request, data)
-        found: tuple[FloatArray, FloatArray | None] = future.result()
-        return found
+        probability, features, self._current.device = future.result()
+        return probability, features
 
     def _submit(self, function: Any, *arguments: Any) -> Any:
         # Readers wait for it: it goes before whatever else the worker has to do.
-        return self._client.submit(function, *arguments, resources=ONE_GPU, priority=10, pure=False)
+        return self._client.submit(function, *arguments, resources=A_SHARE, priority=10, pure=False)
 
 
-def _predict(request: ModelRequest, patches: RgbArray) -> tuple[FloatArray, FloatArray | None]:
-    return request.load().predict_features(patches)
+@lru_cache(maxsize=2)
+def _owner(request: ModelRequest) -> Owner:
+    """Return what classifies together what several readers ask this worker for."""
+    return Owner(request.load())
+
+
+def _predict(request: ModelRequest, patches: RgbArray) -> tuple[FloatArray, FloatArray | None, str]:
+    with _starting:
+        owner = _owner(request)
+    return owner.answer(patches)
 
 
 def _device_of(request: ModelRequest) -> str:
-    return request.load().device
+    with _starting:
+        return _owner(request).device
