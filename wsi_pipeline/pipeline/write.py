@@ -44,6 +44,14 @@ class SlideFacts(TypedDict):
     tissue_mask: TissueFacts
 
 
+class DeviceFacts(TypedDict):
+    """What classified a slide: fields of its status."""
+
+    device: str
+    devices_of_blocks: dict[str, tuple[tuple[int, int], ...]]
+    """By device, where there was more than one."""
+
+
 class Doubts(TypedDict):
     """What an archive is sorted by to find the slides that want a look."""
 
@@ -142,7 +150,7 @@ def content_of(job: SlideJob) -> str:
     return found
 
 
-def device_facts(loaded: str, outcomes: Sequence[BlockOutcome]) -> dict[str, Any]:
+def device_facts(loaded: str, outcomes: Sequence[BlockOutcome]) -> DeviceFacts:
     """Return what classified the slide, fields of the record.
 
     Parameters
