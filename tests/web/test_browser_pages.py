@@ -13,6 +13,7 @@ import pytest
 
 from tests.web.browsing import needs_browser
 from tests.web.serving import Run
+from wsi_pipeline.results.summary import write_summary
 from wsi_pipeline.web.vendor import VendorError
 
 pytestmark = needs_browser
@@ -155,3 +156,18 @@ def test_axe_finds_no_fault_and_no_contrast_that_it_cannot_judge(
     ]
     page.wrong.clear()
     assert words == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_in_the_gallery_on_the_disk(
+    page: Any, axe: str, own_run: Run, scheme: str
+) -> None:
+    write_summary(own_run.out)
+    page.emulate_media(color_scheme=scheme)
+    page.goto((own_run.out / "index.html").as_uri())
+    page.wait_for_selector("tbody tr")
+    page.wrong.clear()  # the pictures of this run's slides are not all there
+    page.evaluate(axe)
+    found = page.evaluate("axe.run({ resultTypes: ['violations', 'incomplete'] })")
+    contrast = [one for one in found["incomplete"] if one["id"] == "color-contrast"]
+    assert [one["id"] for one in (*found["violations"], *contrast)] == []
