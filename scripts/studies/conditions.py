@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 
 from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.learning.training.changed_copies import blurred, jpeg, levels
 from wsi_pipeline.stain.macenko import fit_macenko
 from wsi_pipeline.stain.optical_density import optical_density, rgb_from_od, select_stained
 from wsi_pipeline.stain.vectors import least_squares_amounts
 from wsi_pipeline.tissue import estimate_glass
-
-SHEET_PX = 64
-"""A patch is stored with its mirrored margin: whole JPEG blocks, no neighbor bleeds in."""
 
 Condition = Callable[[RgbArray], RgbArray]
 """Patches of one patient, uint8 (N, side, side, 3) -> the same patches changed."""
@@ -38,31 +31,6 @@ def stains_scaled(hematoxylin: float, eosin: float, patches: RgbArray) -> RgbArr
 def lit(factor: float, patches: RgbArray) -> RgbArray:
     """Make the lamp stronger or weaker."""
     return levels(patches * factor)
-
-
-def blurred(sigma_px: float, patches: RgbArray) -> RgbArray:
-    """Put the slide out of focus."""
-    return levels(ndimage.gaussian_filter(patches.astype(float), (0, sigma_px, sigma_px, 0)))
-
-
-def jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:
-    """Store the patches as JPEG and read them back, all in one picture."""
-    n, side = len(patches), patches.shape[1]
-    before = (SHEET_PX - side) // 2
-    margin = (before, SHEET_PX - side - before)
-    sheet = np.pad(patches, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
-    buffer = BytesIO()
-    Image.fromarray(sheet.reshape(n * SHEET_PX, SHEET_PX, 3)).save(
-        buffer, "JPEG", quality=quality, subsampling=subsampling
-    )
-    with Image.open(buffer) as picture:
-        back = np.asarray(picture).reshape(sheet.shape)
-    return np.ascontiguousarray(back[:, before : before + side, before : before + side])
-
-
-def levels(values: NDArray[np.floating[Any]]) -> RgbArray:
-    """Return levels of 255."""
-    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 CONDITIONS: dict[str, Condition] = {

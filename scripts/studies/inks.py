@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from conditions import Condition, levels
+from conditions import Condition
 from numpy.typing import NDArray
 from study_table import beside, measured_today, write_table
 
@@ -23,6 +23,7 @@ from wsi_pipeline.classifier import find_model
 from wsi_pipeline.config import load_config
 from wsi_pipeline.geometry import Box, RgbArray
 from wsi_pipeline.learning.data.truth import find_truths
+from wsi_pipeline.learning.training.changed_copies import levels
 from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, plan_slide
 from wsi_pipeline.slides import SlideSource, read_canvas

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from conditions import Condition, blurred
+from conditions import Condition
 from numpy.typing import NDArray
 from study_table import beside, measured_today, write_table
 from tints import TINTS
@@ -39,6 +39,7 @@ from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.layouts import read_dataset
 from wsi_pipeline.learning.data.truth import find_truths
 from wsi_pipeline.learning.reports import metrics
+from wsi_pipeline.learning.training.changed_copies import blurred
 from wsi_pipeline.learning.training.context import classify_truth
 from wsi_pipeline.learning.training.small_pieces import judge_cores
 from wsi_pipeline.tissue import WhiteBalance

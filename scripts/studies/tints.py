@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import tifffile
-from conditions import Condition, levels
+from conditions import Condition
 from study_table import beside, measured_today, write_table
 
 from wsi_pipeline.classifier import find_model
@@ -28,6 +28,7 @@ from wsi_pipeline.geometry import BoolMask, RgbArray
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.reports.slide_evaluation import compare_slides, pooled_predictions
+from wsi_pipeline.learning.training.changed_copies import levels
 from wsi_pipeline.pipeline.plan import plan_slide
 from wsi_pipeline.slides import SlideSource, open_slide
 

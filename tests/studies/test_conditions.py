@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conditions import CONDITIONS, jpeg, stains_scaled
+from conditions import CONDITIONS, stains_scaled
+
+from wsi_pipeline.learning.training.changed_copies import jpeg
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Patches of a slide as another laboratory and another scanner might have shown them.
+
+One draw of stain, focus and compression for all patches of a slide, as a slide has one of each. The
+light is left alone: `run` takes it off by the slide's glass.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from wsi_pipeline.geometry import RgbArray
+from wsi_pipeline.learning.training.augmentation import HE_OD
+
+STAIN_STRENGTH: Final = 0.7
+"""Each stain's amount is multiplied by exp(u), u uniform within this of 0."""
+STAIN_TURN: Final = 0.08
+"""Standard deviation of what is added to the components of the vectors of the two stains."""
+BLUR_PX: Final = (0.3, 1.2)
+QUALITY: Final = (50, 95)
+"""Of JPEG, with chroma at half the resolution."""
+SHEET_PX: Final = 64
+"""A patch is stored with its mirrored margin: whole JPEG blocks, no neighbor bleeds in."""
+
+
+def changed_copy(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """Return patches of one slide re-stained, out of focus or compressed, at least one of these.
+
+    Parameters
+    ----------
+    patches : ndarray of uint8, shape (N, side, side, 3)
+        Of a side of at most `SHEET_PX`.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    stained, out_of_focus, compressed = np.unravel_index(int(rng.integers(1, 8)), (2, 2, 2))
+    if stained:
+        patches = restained(patches, rng)
+    if out_of_focus:
+        patches = blurred(float(rng.uniform(*BLUR_PX)), patches)
+    if compressed:
+        patches = jpeg(int(rng.integers(*QUALITY)), "4:2:0", patches)
+    return patches
+
+
+def restained(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
+    """Return patches whose hematoxylin, eosin and residual are scaled and mixed by other vectors.
+
+    References
+    ----------
+    Tellez et al., "Whole-slide mitosis detection in H&E breast histology using PHH3 as a reference
+    to train distilled stain-invariant convolutional networks", IEEE TMI 2018.
+    """
+    residual = np.cross(*HE_OD)
+    stains = np.vstack([HE_OD, residual / np.linalg.norm(residual)])
+    turned = stains.copy()
+    turned[:2] += rng.normal(0, STAIN_TURN, (2, 3))
+    turned[:2] /= np.linalg.norm(turned[:2], axis=1, keepdims=True)
+    scale = np.exp(rng.uniform(-STAIN_STRENGTH, STAIN_STRENGTH, (3, 1)))
+    density = -np.log((patches + 1.0) / 256.0) @ np.linalg.inv(stains) @ (scale * turned)
+    return levels(256.0 * np.exp(-density) - 1.0)
+
+
+def blurred(sigma_px: float, patches: RgbArray) -> RgbArray:
+    """Put the slide out of focus."""
+    return levels(ndimage.gaussian_filter(patches.astype(float), (0, sigma_px, sigma_px, 0)))
+
+
+def jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:
+    """Store the patches as JPEG and read them back, all in one picture."""
+    n, side = len(patches), patches.shape[1]
+    before = (SHEET_PX - side) // 2
+    margin = (before, SHEET_PX - side - before)
+    sheet = np.pad(patches, ((0, 0), margin, margin, (0, 0)), mode="symmetric")
+    buffer = BytesIO()
+    Image.fromarray(sheet.reshape(n * SHEET_PX, SHEET_PX, 3)).save(
+        buffer, "JPEG", quality=quality, subsampling=subsampling
+    )
+    with Image.open(buffer) as picture:
+        back = np.asarray(picture).reshape(sheet.shape)
+    return np.ascontiguousarray(back[:, before : before + side, before : before + side])
+
+
+def levels(values: NDArray[np.floating[Any]]) -> RgbArray:
+    """Return levels of 255."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
