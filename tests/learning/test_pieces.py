@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsi_pipeline.classifier import ContextRefinement
+from wsi_pipeline.classifier.context import AloneCalibration
 from wsi_pipeline.learning.data.pieces import (
     CORES,
     IDC,
@@ -16,7 +18,12 @@ from wsi_pipeline.learning.data.pieces import (
     mount,
 )
 from wsi_pipeline.learning.data.truth import SlideTruth
-from wsi_pipeline.learning.training.small_pieces import cores_called
+from wsi_pipeline.learning.training.context import LabelledMap
+from wsi_pipeline.learning.training.small_pieces import (
+    PiecesMap,
+    cores_called,
+    shifted_for_cores,
+)
 
 PX = 50
 
@@ -77,3 +84,23 @@ def test_a_core_is_called_where_half_of_its_tissue_is(truth: SlideTruth) -> None
     refined[(laid.piece_of_cell == 2) & rim] = np.nan
     calls = [called for _, called in cores_called(laid, refined, 0.5)]
     assert calls[:2] == [True, False]
+
+
+def test_the_judgement_of_cells_alone_is_shifted_to_tell_cores_apart(truth: SlideTruth) -> None:
+    rng = np.random.default_rng(3)
+    wanted = [(CORES[0], OTHER, 8), (CORES[0], IDC, 8)]
+    laid = mount(cut_pieces(truth, PX, 8.0, wanted, rng), PX, 8.0, rng)
+    # what is IDC lies at a logit of -0.2, what is not at -1.2: the border should be at -0.7
+    logits = np.where(laid.cells == IDC, -0.2, -1.2)
+    values = np.where(laid.piece_of_cell >= 0, 1 / (1 + np.exp(-logits)), np.nan)
+    share = laid.share_of_cell.astype(np.float32)
+    item = PiecesMap(LabelledMap("a", values.astype(np.float32), laid.cells, tissue=share), laid)
+    alone = AloneCalibration(1.0, 0.0, 0.5)
+    context = ContextRefinement((1.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.5, alone)
+    shifted = shifted_for_cores(context, [item])
+    assert shifted.alone is not None
+    assert shifted.alone.bias == pytest.approx(0.6, abs=0.11)
+    refined = shifted.refine(item.map.values, 1, item.map.tissue)
+    assert all(called == (label == IDC) for label, called in cores_called(laid, refined, 0.5))
+    assert shifted.weights == context.weights
+    assert shifted.threshold == context.threshold

@@ -24,8 +24,16 @@ MIN_TISSUE: Final = 0.4
 """Share of a patch."""
 
 
-def read_negatives(folder: Path, patch_px: int, spacing_um_px: float, seed: int) -> PatchDataset:
+def read_negatives(
+    folder: Path,
+    patch_px: int,
+    spacing_um_px: float,
+    seed: int,
+    glass_rgb: tuple[int, int, int] | None = None,
+) -> PatchDataset:
     """Read patches of tissue from every slide of a folder, half a patch apart, drawn at random.
+
+    They are as `run` gives them to the network: balanced to the glass of the training data.
 
     Parameters
     ----------
@@ -36,6 +44,8 @@ def read_negatives(folder: Path, patch_px: int, spacing_um_px: float, seed: int)
         µm/px of the patches.
     seed : int
         Of the draw.
+    glass_rgb : (int, int, int), optional
+        Glass of the training data; None = the colors stay.
 
     Returns
     -------
@@ -52,7 +62,9 @@ def read_negatives(folder: Path, patch_px: int, spacing_um_px: float, seed: int)
     paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SLIDE_SUFFIXES]
     names, parts = list[str](), list[RgbArray]()
     for number, path in enumerate(paths):
-        patches = _patches(path, patch_px, spacing_um_px, np.random.default_rng([seed, number]))
+        patches = _patches(
+            path, patch_px, spacing_um_px, glass_rgb, np.random.default_rng([seed, number])
+        )
         logger.info("%s: %d patches of other tissue", path.name, len(patches))
         parts.append(patches)
         names += [path.relative_to(folder).with_suffix("").as_posix()] * len(patches)
@@ -69,10 +81,24 @@ def read_negatives(folder: Path, patch_px: int, spacing_um_px: float, seed: int)
     )
 
 
-def _patches(path: Path, patch_px: int, spacing_um_px: float, rng: np.random.Generator) -> RgbArray:
+def _patches(
+    path: Path,
+    patch_px: int,
+    spacing_um_px: float,
+    glass_rgb: tuple[int, int, int] | None,
+    rng: np.random.Generator,
+) -> RgbArray:
     """Return patches of one slide, uint8 (n, side, side, 3)."""
     scale = ModelCard(
-        path.parent, "", patch_px, spacing_um_px, ("IDC",), (0.0, 255.0), sha256="", threshold=0.5
+        path.parent,
+        "",
+        patch_px,
+        spacing_um_px,
+        ("IDC",),
+        (0.0, 255.0),
+        sha256="",
+        threshold=0.5,
+        glass_rgb=glass_rgb,
     )
     stride = patch_px // 2 if patch_px % 2 == 0 else patch_px
     config = load_config(
@@ -83,10 +109,12 @@ def _patches(path: Path, patch_px: int, spacing_um_px: float, rng: np.random.Gen
     drawn = rng.permutation(len(rows))[:PER_SLIDE]
     reader = plan.source.open_shared()
     patches = [
-        read_canvas(
-            reader,
-            plan.read_plan,
-            Box(int(cols[i]) * stride, int(rows[i]) * stride, patch_px, patch_px),
+        plan.white_balance.apply(
+            read_canvas(
+                reader,
+                plan.read_plan,
+                Box(int(cols[i]) * stride, int(rows[i]) * stride, patch_px, patch_px),
+            )
         )
         for i in np.sort(drawn)
     ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +18,11 @@ from wsi_pipeline.classifier.context import N_FEATURES, ring_features
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
-from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.folds import OutOfFold, fold_folder
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.reports import metrics
-from wsi_pipeline.learning.reports.model_card import write_model_card
+from wsi_pipeline.learning.training.extend import extend_model
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
 from wsi_pipeline.pipeline.run import do_slide
@@ -88,7 +85,8 @@ def add_context(card: ModelCard, slides: Path, out: Path) -> ModelCard:
     )
     figures = {"on": f"each slide by weights of the others; {NOT_CLASSIFIED}", **figures}
     slides_used = {"slides": [item.slide_id for item in labelled]}
-    return write_context(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+    fitted_context = {**context.to_dict(), **slides_used, "metrics": figures}
+    return extend_model(card, {"context": fitted_context}, out)
 
 
 def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: Path) -> ModelCard:
@@ -145,7 +143,8 @@ def add_context_by_teachers(card: ModelCard, slides: Path, teachers: Path, out: 
         "validation_slides": [item.slide_id for item in judged],
         "teachers": {str(fold): teacher.sha256 for fold, teacher in cards.items()},
     }
-    return write_context(card, {**context.to_dict(), **slides_used, "metrics": figures}, out)
+    fitted_context = {**context.to_dict(), **slides_used, "metrics": figures}
+    return extend_model(card, {"context": fitted_context}, out)
 
 
 def _same_scale(card: ModelCard, teacher: ModelCard) -> ModelCard:
@@ -283,19 +282,3 @@ def _pooled(
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
-
-
-def write_context(card: ModelCard, context: dict[str, Any], out: Path) -> ModelCard:
-    """Copy the model's files and write the card last: a folder with a card is whole."""
-    with storing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        if out.resolve() != card.folder.resolve():
-            (out / "model.json").unlink(missing_ok=True)
-            for path in (card.weights_path, card.litert_path, card.stain_reference_path):
-                if path is not None:
-                    shutil.copyfile(path, out / path.name)
-    record = {**card.record, "context": context}
-    write_atomic(out / "model.json", json.dumps(record, indent=2).encode())
-    extended = read_card(out)
-    write_model_card(extended)
-    return extended

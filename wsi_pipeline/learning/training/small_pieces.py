@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ from wsi_pipeline.learning.training.context import (
     classify_slide,
     classify_truth,
     judge,
-    write_context,
 )
+from wsi_pipeline.learning.training.extend import extend_model
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ N_EACH: Final = 8
 """Cores of each size and label of a slide."""
 N_STRIPS: Final = 2
 FADES: Final = (0.25, 2.0)
+SHIFTS: Final = np.arange(-1.0, 1.01, 0.05)
+"""Tried for the judgement of cells alone, in logits."""
+CHOOSING, JUDGING = 2000, 1000
+"""First seeds of the cores that choose the shift, and of others of the same slides that judge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +64,9 @@ def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out:
     The weights of the neighbors stay as they are given: fitted on slides whose networks had not
     seen them they are better than any that could be fitted on slides that this network was trained
     on. Of the cells with few neighbors only scale, shift and fading are fitted, on pieces cut from
-    the training slides. The network is a little surer there than on new slides: the shift is, if
-    anything, too small. The threshold comes from the validation slides, whole.
+    the training slides. The threshold comes from the validation slides, whole. As the network is
+    surer on slides it was trained on, the shift is then set by cores cut from the validation
+    slides: as many as possible of IDC called, as few of others.
 
     Parameters
     ----------
@@ -84,8 +89,13 @@ def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out:
     pieces = [item for k, truth in enumerate(training) for item in classify_pieces(card, truth, k)]
     context = replace(neighbors, alone=fit_alone(neighbors, [item.map for item in pieces]))
     judged = [classify_truth(card, truth) for truth in validation]
-    refined = [context.refine(item.values, 1, item.tissue) for item in judged]
-    context, figures = judge(context, judged, refined, card.threshold)
+    context, _ = _judge(context, judged, card)
+    cores = [
+        piece
+        for k, truth in enumerate(validation)
+        for piece in classify_pieces(card, truth, CHOOSING + k, n_each=20, strips=False)
+    ]
+    context, figures = _judge(shifted_for_cores(context, cores), judged, card)
     record = {
         **context.to_dict(),
         "slides": [truth.slide_id for truth in training],
@@ -97,7 +107,41 @@ def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out:
             "cores": judge_cores(card, context, validation),
         },
     }
-    return write_context(card, record, out)
+    return extend_model(card, {"context": record}, out)
+
+
+def _judge(
+    context: ContextRefinement, judged: Sequence[LabelledMap], card: ModelCard
+) -> tuple[ContextRefinement, dict[str, Any]]:
+    refined = [context.refine(item.values, 1, item.tissue) for item in judged]
+    return judge(context, judged, refined, card.threshold)
+
+
+def shifted_for_cores(context: ContextRefinement, cores: Sequence[PiecesMap]) -> ContextRefinement:
+    """Shift the judgement of cells alone so that cores are told apart best, at the threshold given.
+
+    Best by Youden's index: the share of IDC cores called less that of others. Of equal shifts the
+    middle one is taken.
+    """
+    if context.alone is None:
+        raise ValueError("cells alone have no judgement of their own to shift")
+    tried = [
+        replace(context, alone=replace(context.alone, bias=context.alone.bias + float(shift)))
+        for shift in SHIFTS
+    ]
+    merits = [_youden(one, cores) for one in tried]
+    best = np.flatnonzero(np.isclose(merits, max(merits)))
+    return tried[int(best[len(best) // 2])]
+
+
+def _youden(context: ContextRefinement, cores: Sequence[PiecesMap]) -> float:
+    calls: dict[int, list[bool]] = {IDC: [], OTHER: []}
+    for item in cores:
+        refined = context.refine(item.map.values, 1, item.map.tissue)
+        for label, called in cores_called(item.mount, refined, context.threshold):
+            calls[label].append(called)
+    shares = [float(np.mean(calls[label])) if calls[label] else 0.0 for label in (IDC, OTHER)]
+    return shares[0] - shares[1]
 
 
 def _sides(card: ModelCard, slides: Path) -> tuple[list[SlideTruth], list[SlideTruth]]:
@@ -194,7 +238,7 @@ def judge_cores(
     """
     rows: dict[str, list[bool]] = {}
     for k, truth in enumerate(truths):
-        found = classify_pieces(card, truth, 1000 + k, n_each=n_each, strips=False)
+        found = classify_pieces(card, truth, JUDGING + k, n_each=n_each, strips=False)
         for core, item in zip(CORES, found, strict=False):
             refined = context.refine(item.map.values, 1, item.map.tissue)
             for label, called in cores_called(item.mount, refined, context.threshold):
