@@ -1,10 +1,12 @@
 """Whether a slide looks like the training data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier.familiarity import FamiliarityReference
+from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration
 from wsi_pipeline.errors import ModelError
 
 
@@ -60,17 +62,59 @@ def test_cells_hold_the_share_of_patches_as_strange_and_nan_stays(
     np.testing.assert_allclose(np.quantile(usual, [0.25, 0.75]), [0.25, 0.75], atol=0.04)
 
 
-def test_it_survives_the_card(reference: FamiliarityReference) -> None:
+@pytest.fixture
+def calibrated(reference: FamiliarityReference) -> FamiliarityReference:
+    """Other tissue lies to the left along the first feature, changed copies to the right."""
+    known = ShiftCalibration(0.5, 1.5, np.array([-1.0, 0, 0, 0]), 0.0)
+    return replace(reference, calibration=known)
+
+
+def test_what_another_stain_took_is_given_back_in_proportion(
+    calibrated: FamiliarityReference,
+) -> None:
+    found = [calibrated.judge(_patches(400, shift)) for shift in (0.0, 0.4, 0.5, 9.0)]
+    shifts = [one.logit_shift for one in found if one is not None]
+    assert shifts[0] == 0
+    assert 0 < shifts[1] < shifts[2] < shifts[3] == 1.5
+    assert found[2] is not None
+    assert shifts[2] == pytest.approx(0.5 * np.log(1 / found[2].score), abs=1e-3)
+    assert f"raised by {shifts[2]:.2f}" in " ".join(found[2].reasons)
+
+
+def test_other_tissue_is_given_nothing_and_named(calibrated: FamiliarityReference) -> None:
+    found = calibrated.judge(_patches(400, -0.6))
+    assert found is not None
+    assert not found.familiar
+    assert found.logit_shift == 0
+    assert any("another tissue" in reason for reason in found.reasons)
+
+
+def test_without_slides_of_other_tissue_nothing_is_given_back(
+    reference: FamiliarityReference,
+) -> None:
+    blind = replace(reference, calibration=ShiftCalibration(0.5, 1.5, np.empty(0), 0.0))
+    for one in (reference, blind):
+        found = one.judge(_patches(400, 0.6))
+        assert found is not None
+        assert found.logit_shift == 0
+
+
+def test_it_survives_the_card(calibrated: FamiliarityReference) -> None:
+    reference = calibrated
     again = FamiliarityReference.from_dict(reference.to_dict())
     assert again.limit == reference.limit
     np.testing.assert_allclose(again.covariance, reference.covariance)
-    assert again.judge(_patches(50)) == reference.judge(_patches(50))
+    for shift in (0.0, 0.6, -0.6):
+        assert again.judge(_patches(50, shift)) == reference.judge(_patches(50, shift))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"mean": []}, {"covariance": [[1.0]]}, {"limit": 0.0}, {"distances": "far"}, {"limit": None}],
-)
+    [{"mean": []}, {"covariance": [[1.0]]}, {"limit": 0.0}, {"distances": "far"}, {"limit": None},
+     {"calibration": {"slope": 1.0}},
+     {"calibration": {"slope": -1, "most": 1, "other_tissue": [], "other_bias": 0}},
+     {"calibration": {"slope": 1, "most": 1, "other_tissue": [1, 2], "other_bias": 0}}],
+)  # fmt: skip
 def test_an_unusable_card_entry_is_refused(
     changes: dict[str, object], reference: FamiliarityReference
 ) -> None:

@@ -2,14 +2,16 @@
 
 A network answers on anything. Its features, pooled, say whether what it sees looks like its
 training data: single patches vary much, but their mean over a slide varies little from slide to
-slide of one archive, and another organ, another stain or blur moves it far.
+slide of one archive, and another organ, another stain or blur moves it far. Where it is stain, blur
+or compression, the logits of tumor fall by an amount that is known from changed copies of the
+archive's own slides, and can be given back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, NotRequired, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,16 @@ class FamiliarityVerdict(TypedDict):
     familiar: bool
     score: float
     reasons: list[str]
+    logit_shift: float
+
+
+class ShiftRecord(TypedDict):
+    """As it stands in a model card."""
+
+    slope: float
+    most: float
+    other_tissue: list[float]
+    other_bias: float
 
 
 class FamiliarityRecord(TypedDict):
@@ -41,6 +53,42 @@ class FamiliarityRecord(TypedDict):
     covariance: list[list[float]]
     limit: float
     distances: list[float]
+    calibration: NotRequired[ShiftRecord]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShiftCalibration:
+    """What changed copies of the archive's slides say of slides that look unfamiliar.
+
+    Re-stained, blurred and compressed copies lose logits in proportion to the logarithm of how far
+    they lie; other organs lie as far, but there nothing is lost, as nothing is IDC. So the two are
+    told apart by a linear discriminant of a slide's mean feature.
+    """
+
+    slope: float
+    """Logits that are lost for each unit of ln(1 / score)."""
+    most: float
+    """Most that is given back: farther than the copies lay nothing is known."""
+    other_tissue: NDArray[np.float64]
+    """float64, shape (n,): of the mean feature, less the archive's; empty where no slides of other
+    tissue were at hand, and then nothing is given back."""
+    other_bias: float
+    """What is added; other tissue lies above 0."""
+
+    def looks_other(self, offset: NDArray[np.float64]) -> bool:
+        """Return whether a mean feature, less the archive's, is rather that of other tissue."""
+        if not self.other_tissue.size:
+            return True
+        return float(offset @ self.other_tissue) + self.other_bias > 0
+
+    def to_dict(self) -> ShiftRecord:
+        """Return plain data for the model card."""
+        return {
+            "slope": round(self.slope, 4),
+            "most": round(self.most, 4),
+            "other_tissue": _rounded(self.other_tissue),
+            "other_bias": round(self.other_bias, 5),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +100,17 @@ class SlideFamiliarity:
     """How far it may lie over how far it lies: 1 is the border, below it is unfamiliar."""
     reasons: tuple[str, ...]
     """Why it is unfamiliar; empty where it is not."""
+    logit_shift: float = 0.0
+    """What has to be added to the logits of its patches, 0 or more, see `ShiftCalibration`."""
 
     def to_dict(self) -> FamiliarityVerdict:
         """Return plain data for the slide's record."""
-        return {"familiar": self.familiar, "score": self.score, "reasons": list(self.reasons)}
+        return {
+            "familiar": self.familiar,
+            "score": self.score,
+            "reasons": list(self.reasons),
+            "logit_shift": self.logit_shift,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +126,8 @@ class FamiliarityReference:
     distances: NDArray[np.float64]
     """float64, shape (m,): quantiles, evenly spaced, of the squared length of the features of
     patches of the archive."""
+    calibration: ShiftCalibration | None = None
+    """None: it was never measured, and nothing is given back."""
 
     @property
     def n_features(self) -> int:
@@ -102,20 +159,31 @@ class FamiliarityReference:
             return None
         distance = self.distance(features)
         score = self.limit / max(distance, 1e-9)
-        reasons: tuple[str, ...] = ()
-        if score < 1:
-            far = float((self.cells(features) < FAR_CELL).mean())
-            times = np.sqrt(distance / self.limit)
-            reasons = (
-                f"the mean of its patches lies {times:.1f} times as far from the training slides "
-                "as 19 in 20 of these do",
-                *(
-                    [f"{far:.0%} of its patches look like fewer than 1 in 100 there"]
-                    if far >= MANY_FAR
-                    else []
-                ),
-            )
-        return SlideFamiliarity(score >= 1, round(score, 4), reasons)
+        if score >= 1:
+            return SlideFamiliarity(True, round(score, 4), ())
+        shift, cause = self._shift(features, score)
+        reasons = [
+            f"the mean of its patches lies {np.sqrt(1 / score):.1f} times as far from the training "
+            "slides as 19 in 20 of these do",
+            *cause,
+        ]
+        far = float((self.cells(features) < FAR_CELL).mean())
+        if far >= MANY_FAR:
+            reasons.append(f"{far:.0%} of its patches look like fewer than 1 in 100 there")
+        return SlideFamiliarity(False, round(score, 4), tuple(reasons), shift)
+
+    def _shift(self, features: FloatArray, score: float) -> tuple[float, list[str]]:
+        """Return what is given back to the logits, and why or why not, in words."""
+        known = self.calibration
+        if known is None:
+            return 0.0, []
+        if known.looks_other(features.astype(np.float64).mean(0) - self.mean):
+            return 0.0, ["it looks like another tissue or a stain other than H&E"]
+        shift = round(min(known.most, known.slope * float(np.log(1 / score))), 4)
+        return shift, [
+            "it looks like another stain, light or focus: the logits of its patches were raised by "
+            f"{shift:.2f}, what copies of the archive lose that lie as far"
+        ]
 
     def distance(self, features: FloatArray) -> float:
         """Return the squared Mahalanobis distance of a slide's mean feature.
@@ -128,13 +196,16 @@ class FamiliarityReference:
 
     def to_dict(self) -> FamiliarityRecord:
         """Return plain data for the model card."""
-        return {
+        record: FamiliarityRecord = {
             "method": "Mahalanobis distance of the mean of a slide's whitened features",
             "mean": _rounded(self.mean),
             "covariance": [_rounded(row) for row in self.covariance],
             "limit": round(self.limit, 4),
             "distances": _rounded(self.distances),
         }
+        if self.calibration is not None:
+            record["calibration"] = self.calibration.to_dict()
+        return record
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -151,11 +222,16 @@ class FamiliarityReference:
                 np.asarray(data["covariance"], np.float64),
                 float(data["limit"]),
                 np.asarray(data["distances"], np.float64),
+                _calibration(data.get("calibration")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"`familiarity` of the model card is not usable: {error!r}") from error
         n = reference.mean.size
         fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
+        known = reference.calibration
+        fits &= known is None or (
+            known.other_tissue.shape in {(n,), (0,)} and known.slope >= 0 and known.most >= 0
+        )
         if not (fits and n and reference.limit > 0 and reference.distances.size > 1):
             raise ModelError(
                 f"`familiarity` of the model card has {reference.mean.shape} means, covariance "
@@ -163,6 +239,15 @@ class FamiliarityReference:
                 "Make the model folder again, or remove `familiarity` from model.json",
             )
         return reference
+
+
+def _calibration(data: dict[str, Any] | None) -> ShiftCalibration | None:
+    if data is None:
+        return None
+    direction = np.asarray(data["other_tissue"], np.float64)
+    return ShiftCalibration(
+        float(data["slope"]), float(data["most"]), direction, float(data["other_bias"])
+    )
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

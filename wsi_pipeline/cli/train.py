@@ -32,11 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--slides", action="store_true",
         help="DATASET is a folder of slides with *_truth.png beside them: fit the refinement by "
         "neighbors for --model, which must not have been trained on them")  # fmt: skip
-    add("--model", metavar="NAME_OR_DIR", help="with --slides: the model to extend")
+    add(
+        "--model", metavar="NAME_OR_DIR", help="with --slides or --familiarity: the model to extend"
+    )
     add("--pieces", metavar="NAME_OR_DIR",
         help="with --slides: keep the neighbors' weights of this model (the one that training "
         "started from, or --model itself) and fit how cells with few neighbors are judged, on "
         "cores and strips cut from the training slides")  # fmt: skip
+    add("--familiarity", action="store_true",
+        help="train nothing: measure anew which slides are familiar to --model and what others "
+        "lose, on the DATASET that it was made with, with --negatives as other tissue")  # fmt: skip
     add("--folds", type=int, metavar="K",
         help="train K teachers instead, each without one fold of the training patients; MODEL_DIR "
         "then holds fold-1 ... and out_of_fold.csv")  # fmt: skip
@@ -137,6 +142,8 @@ def execute(options: argparse.Namespace) -> int:
     logging.getLogger("wsi_pipeline").setLevel(logging.INFO)
     if options.slides:
         return _extend(options)
+    if options.familiarity:
+        return _measure_familiarity(options)
     if options.folds is not None:
         return _teach(options)
     from wsi_pipeline.learning.training.recipe import train_model
@@ -175,6 +182,24 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         negatives=options.negatives,
         quantize=options.quantize,
     )
+
+
+def _measure_familiarity(options: argparse.Namespace) -> int:
+    """Measure anew what is familiar and say what was found."""
+    from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
+    from wsi_pipeline.learning.training.recipe import measure_familiarity
+
+    card = find_model(options.model or DEFAULT_MODEL)
+    card = measure_familiarity(card, options.dataset, options.negatives, options.out)
+    known = card.familiarity.calibration if card.familiarity else None
+    if known is not None:
+        print(
+            f"logits lose {known.slope:.2f} for each unit of ln(1 / score), at most "
+            f"{known.most:.2f} are given back"
+            + ("" if known.other_tissue.size else "; without --negatives: nothing")
+        )
+    print(f"model folder {options.out}")
+    return EXIT_DONE
 
 
 def _teach(options: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 import wsi_pipeline
 from wsi_pipeline.classifier import ContextRefinement, ModelCard
-from wsi_pipeline.classifier.familiarity import FamiliarityVerdict
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import FloatArray
@@ -20,7 +19,12 @@ from wsi_pipeline.maps.cells import cells_from_patches, flags_from_patches
 from wsi_pipeline.maps.coarse import estimates
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.names import shown
-from wsi_pipeline.pipeline.blocks import BlockOutcome, feature_layers
+from wsi_pipeline.pipeline.blocks import BlockOutcome
+from wsi_pipeline.pipeline.familiarity import (
+    cell_familiarity,
+    recalibrated,
+    slide_familiarity,
+)
 from wsi_pipeline.pipeline.plan import SlidePlan, mask_fraction, pen_flags
 from wsi_pipeline.pipeline.resolved import ResolvedRun
 from wsi_pipeline.stain import StainNormalizer
@@ -61,6 +65,8 @@ def assemble_map(
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
     card = run.card
+    known = slide_familiarity(card, layers)
+    layers = {**layers, "probability": recalibrated(layers["probability"], known)}
     patches = with_estimates(plan, layers, config)
     values, marks = on_cells(patches, layers["probability"], grid)
     raw = None
@@ -90,7 +96,7 @@ def assemble_map(
         "stain": normalizer.method if normalizer else "none",
         "white_balance": plan.white_balance.to_dict(),
         "threshold": threshold_of(config, card),
-        "familiarity": slide_familiarity(card, layers),
+        "familiarity": known.to_dict() if known else None,
         "context": raw is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),
@@ -113,36 +119,6 @@ def assemble_map(
         familiarity=cell_familiarity(card, layers, grid),
         mask=raster_of(plan),
     )
-
-
-def features_of(card: ModelCard, layers: dict[str, NDArray[Any]]) -> FloatArray | None:
-    """Return the network's features at the patch positions, (rows, cols, n); None without any."""
-    if card.familiarity is None:
-        return None
-    names = feature_layers(card.familiarity.n_features)
-    features = np.stack([layers[name] for name in names], axis=-1)
-    return None if np.isnan(features).all() else features
-
-
-def cell_familiarity(
-    card: ModelCard, layers: dict[str, NDArray[Any]], grid: TileGrid
-) -> FloatArray | None:
-    """Return for each cell the share of the archive's patches that look as strange or stranger."""
-    features = features_of(card, layers)
-    if features is None or card.familiarity is None:
-        return None
-    return cells_from_patches(card.familiarity.cells(features), grid)
-
-
-def slide_familiarity(
-    card: ModelCard, layers: dict[str, NDArray[Any]]
-) -> FamiliarityVerdict | None:
-    """Return `SlideFamiliarity` as plain data; None where it cannot be known."""
-    features = features_of(card, layers)
-    if features is None or card.familiarity is None:
-        return None
-    found = card.familiarity.judge(features[~np.isnan(features).any(-1)])
-    return found.to_dict() if found else None
 
 
 def raster_of(plan: SlidePlan) -> TissueRaster:

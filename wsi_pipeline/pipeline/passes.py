@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wsi_pipeline
-from wsi_pipeline.classifier import ModelRequest
+from wsi_pipeline.classifier import ModelCard, ModelRequest
 from wsi_pipeline.config import Config
 from wsi_pipeline.execution.dask_tasks import BlockExecutor
 from wsi_pipeline.maps import BlockStore
 from wsi_pipeline.pipeline.blocks import BlockOutcome, block_tasks, classify_block, feature_layers
 from wsi_pipeline.pipeline.choices import PatchChoice
+from wsi_pipeline.pipeline.familiarity import recalibrated, slide_familiarity
 from wsi_pipeline.pipeline.plan import SlidePlan
 from wsi_pipeline.stain import StainNormalizer
 
@@ -57,11 +58,12 @@ def classify(
     place: BlockStores,
     executor: BlockExecutor,
     progress: Progress | None,
-    n_features: int = 0,
+    card: ModelCard,
 ) -> tuple[dict[str, NDArray[Any]], list[BlockOutcome]]:
     """Classify what is not in store yet, pass by pass.
 
-    With `n_features` the network's features are kept too, see `feature_layers`.
+    Where the card knows what is familiar, the network's features are kept too, see
+    `feature_layers`; each pass is chosen by what is then known of the slide.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def classify(
     """
     tta = config.inference.tta
     names = ("probability", "quality", *(("uncertainty",) if tta else ()))
-    names += feature_layers(n_features)
+    names += feature_layers(card.familiarity.n_features if card.familiarity else 0)
     count, outcomes = _Count(plan.n_patches, progress), list[BlockOutcome]()
     visited, layers = np.zeros_like(plan.keep), dict[str, NDArray[Any]]()
     keep = choice.first()
@@ -90,7 +92,8 @@ def classify(
         found = store.read_all()
         layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
         visited |= keep
-        keep = choice.following(number, visited, layers["probability"])
+        believed = recalibrated(layers["probability"], slide_familiarity(card, layers))
+        keep = choice.following(number, visited, believed)
         if not keep.any():
             break
         count.expect(int((visited | keep).sum()))

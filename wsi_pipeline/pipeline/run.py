@@ -137,7 +137,6 @@ def do_slide(
     stores = BlockStores(folder / WORKING_NAME, run.map_sha256(job))
     with clock("classify"):
         choice = choice_of(plan, config, run.card)
-        reference = run.card.familiarity
         layers, outcomes = classify(
             plan,
             choice,
@@ -147,7 +146,7 @@ def do_slide(
             stores,
             executor,
             progress,
-            reference.n_features if reference else 0,
+            run.card,
         )
         n_lost = count_losses(plan, layers["quality"], config, outcomes)
     with clock("map"):

@@ -89,6 +89,8 @@ class FamiliarityFacts(StatusPart):
     score: float
     """1 is the border that 19 in 20 training slides keep; below it is unfamiliar."""
     reasons: tuple[str, ...] = ()
+    logit_shift: float = 0.0
+    """What was added to the logits of its patches, for what stain, light and focus cost them."""
 
 
 class ThumbnailFacts(StatusPart):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsi_pipeline.classifier import ModelCard
+from wsi_pipeline.classifier.familiarity import ShiftCalibration
 from wsi_pipeline.files import write_atomic
 from wsi_pipeline.learning.reports.baselines import LEAKAGE_WARNING, PUBLISHED
 from wsi_pipeline.learning.reports.report_page import SCORE_TITLES
@@ -237,6 +238,19 @@ def _familiarity(card: ModelCard) -> list[str]:
         "A second output gives the network's pooled features. A slide is unfamiliar where their "
         f"mean lies farther from the mean of {n} patients of the archive (Mahalanobis) than 19 in "
         "20 of these do, each judged by the others.",
+        *_given_back(card.familiarity.calibration),
+    ]
+
+
+def _given_back(known: ShiftCalibration | None) -> list[str]:
+    if known is None or not known.other_tissue.size:
+        return []
+    return [
+        "",
+        "On changed copies of the validation slides (re-stained, out of focus, compressed) logits "
+        f"fall by {known.slope:.2f} for each unit of ln(1 / score). Unfamiliar slides are given "
+        f"that back, at most {known.most:.2f}, unless a linear discriminant takes them for other "
+        "tissue. `logit_shift` in status.json says how much it was.",
     ]
 
 

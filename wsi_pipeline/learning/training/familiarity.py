@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import keras
@@ -11,11 +11,12 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelCard, load_classifier, read_card
+from wsi_pipeline.classifier import ModelCard, load_classifier, logit
 from wsi_pipeline.classifier.familiarity import FamiliarityReference
-from wsi_pipeline.files import write_atomic
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.training.extend import extend_model
+from wsi_pipeline.learning.training.shift import Copies, fit_shift
 
 FEATURES_LAYER: Final = "features"
 """The layer whose output is classified, in every architecture."""
@@ -73,12 +74,20 @@ def _whitening(values: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
     return center.astype(np.float32), kept.astype(np.float32)
 
 
-def add_familiarity(card: ModelCard, training: PatchDataset, validation: PatchDataset) -> ModelCard:
-    """Measure the archive's slides in the second output and write them into the card.
+def add_familiarity(
+    card: ModelCard,
+    training: PatchDataset,
+    validation: PatchDataset,
+    negatives: PatchDataset | None,
+    out: Path,
+) -> ModelCard:
+    """Measure the archive's slides in the second output and write a model folder that knows them.
 
-    The limit leaves out `FLAGGED` of the patients of both sides, each judged by the others.
+    The limit leaves out `FLAGGED` of the patients of both sides, each judged by the others. What
+    slides beyond it lose is measured on changed copies, see `fit_shift`; the validation patients
+    alone say how much, and `negatives` what other tissue looks like.
     """
-    classifier = load_classifier(replace(card), device="cpu")
+    classifier = load_classifier(card, device="cpu")
     sides = [data.sample(PER_PATIENT, np.random.default_rng(1)) for data in (training, validation)]
     features = np.concatenate([_served(classifier.predict_features(s.images)[1]) for s in sides])
     patients = np.concatenate([side.patients for side in sides])
@@ -87,9 +96,11 @@ def add_familiarity(card: ModelCard, training: PatchDataset, validation: PatchDa
     if len(slides) < 3:  # what is usual cannot be known
         return card
     reference = reference_of(slides, features)
-    record = {**card.record, "familiarity": {**reference.to_dict(), "slides": len(slides)}}
-    write_atomic(card.folder / "model.json", json.dumps(record, indent=2).encode())
-    return read_card(card.folder)
+    copies = Copies.of(classifier, training, validation, negatives)
+    known = fit_shift(reference, copies, float(logit(np.array(card.threshold, np.float32))))
+    reference = replace(reference, calibration=known)
+    record = {**reference.to_dict(), "slides": len(slides)}
+    return extend_model(card, {"familiarity": record}, out)
 
 
 def _served(features: FloatArray | None) -> FloatArray:

@@ -1,0 +1,176 @@
+"""How much an unfamiliar slide loses, and how it differs from other tissue: from changed copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from wsi_pipeline.classifier import PatchClassifier, logit
+from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration
+from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.training.changed_copies import changed_copy
+
+PER_PATIENT: Final = 100
+"""Patches of a slide at most."""
+N_COPIES: Final = {"training": 1, "validation": 8, "other": 3}
+"""Changed copies of each slide, beside the slide as it is."""
+MIN_OF_LABEL: Final = 5
+"""Patches of either label from which a slide says what its logits lose."""
+TUMOR_SHARES: Final = (0.0, 0.02, 0.1, 0.3, 0.6)
+"""Of a slide's patches: how much tumor it holds must not say how strange it is."""
+PENALTY: Final = 0.01
+"""L2 on the discriminant's weights."""
+FARTHEST: Final = 0.98
+"""Quantile of the copies' distances beyond which no more is given back."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """What a network says of one slide, as it is or changed."""
+
+    slide: str
+    labels: NDArray[np.int8]
+    logits: FloatArray
+    features: FloatArray
+    """float32, shape (patches, n)."""
+    side: str
+    """"training", "validation" or "other" tissue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Slides as they are and changed, as a network sees them."""
+
+    entries: tuple[Copy, ...]
+
+    @classmethod
+    def of(
+        cls,
+        classifier: PatchClassifier,
+        training: PatchDataset,
+        validation: PatchDataset,
+        negatives: PatchDataset | None,
+    ) -> Self:
+        """Predict patches of each slide of the data sets and of its changed copies."""
+        sides = {"training": training, "validation": validation, "other": negatives}
+        return cls(
+            tuple(
+                copy
+                for number, (side, data) in enumerate(sides.items())
+                if data is not None
+                for copy in _copies(classifier, data, side, np.random.default_rng([7, number]))
+            )
+        )
+
+    def on(self, side: str) -> list[Copy]:
+        """Return those of one side."""
+        return [copy for copy in self.entries if copy.side == side]
+
+
+def _copies(
+    classifier: PatchClassifier, data: PatchDataset, side: str, rng: np.random.Generator
+) -> Iterator[Copy]:
+    some = data.sample(PER_PATIENT, rng)
+    for slide in np.unique(some.patients):
+        mine = some.subset(some.patients == slide)
+        for number in range(1 + N_COPIES[side]):
+            patches = changed_copy(mine.images, rng) if number else mine.images
+            found, features = classifier.predict_features(patches)
+            if features is not None:
+                yield Copy(str(slide), mine.labels, logit(found), features, side)
+
+
+def fit_shift(
+    reference: FamiliarityReference, copies: Copies, threshold_logit: float
+) -> ShiftCalibration:
+    """Fit what logits lose with distance, and the discriminant of other tissue.
+
+    Both labels of each copy of a validation slide count the same. The loss at the least
+    cross-entropy is a constant, which is left where it is as the model's threshold holds for
+    familiar slides, and a part in proportion to ln(1 / score).
+
+    Parameters
+    ----------
+    reference : FamiliarityReference
+    copies : Copies
+    threshold_logit : float
+        Of the model's threshold, from which losses are measured.
+    """
+    rng = np.random.default_rng(11)
+    judged = [
+        (copy, far)
+        for copy in copies.on("validation")
+        if min(copy.labels.sum(), (copy.labels == 0).sum()) >= MIN_OF_LABEL
+        if (far := _far(reference, _as_a_slide(copy, rng))) is not None
+    ]
+    distances = np.array([far for _, far in judged])
+    if not (distances > 0).any():  # none of them is unfamiliar: nothing can be measured
+        slope, most = 0.0, 0.0
+    else:
+        slope = _slope([copy for copy, _ in judged], distances, threshold_logit)
+        most = slope * float(np.quantile(distances[distances > 0], FARTHEST))
+    weights, bias = _discriminant(reference, copies, rng)
+    return ShiftCalibration(slope, most, weights, bias)
+
+
+def _as_a_slide(copy: Copy, rng: np.random.Generator) -> FloatArray:
+    """Return the features of the patches that are not IDC and of a drawn share of others."""
+    others, tumor = np.flatnonzero(copy.labels == 0), np.flatnonzero(copy.labels == 1)
+    share = float(rng.choice(TUMOR_SHARES))
+    n_tumor = min(len(tumor), round(share / (1 - share) * len(others)))
+    return copy.features[np.concatenate([others, rng.permutation(tumor)[:n_tumor]])]
+
+
+def _far(reference: FamiliarityReference, features: FloatArray) -> float | None:
+    """Return ln(1 / score) of a slide, 0 where it is familiar; None of too few patches."""
+    known = reference.judge(features)
+    return None if known is None else max(0.0, float(np.log(1 / known.score)))
+
+
+def _slope(copies: list[Copy], distances: NDArray[np.float64], threshold_logit: float) -> float:
+    signs = [np.where(copy.labels > 0, 1.0, -1.0) for copy in copies]
+    weights = [np.where(s > 0, 1 / (s > 0).sum(), 1 / (s < 0).sum()) for s in signs]
+    margins = [copy.logits - threshold_logit for copy in copies]
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        constant, slope = parameters
+        return sum(
+            float(np.sum(w * np.logaddexp(0, -s * (m + constant + slope * far))))
+            for w, s, m, far in zip(weights, signs, margins, distances, strict=True)
+        )
+
+    return max(0.0, float(minimize(loss, [0.0, 0.0], method="Nelder-Mead").x[1]))
+
+
+def _discriminant(
+    reference: FamiliarityReference, copies: Copies, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression on mean features of slides; either kind counts the same."""
+    other = [copy.features.mean(0) for copy in copies.on("other") if len(copy.features)]
+    own = [
+        features.mean(0)
+        for side in ("training", "validation")
+        for copy in copies.on(side)
+        if len(features := _as_a_slide(copy, rng))
+    ]
+    if not other:
+        return np.empty(0), 0.0
+    x = np.stack([*other, *own]).astype(np.float64) - reference.mean
+    signs = np.repeat([1.0, -1.0], [len(other), len(own)])
+    weights = np.where(signs > 0, 0.5 / len(other), 0.5 / len(own))
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        direction, bias = parameters[:-1], parameters[-1]
+        margins = signs * (x @ direction + bias)
+        value = np.sum(weights * np.logaddexp(0, -margins)) + PENALTY * np.sum(direction**2)
+        slope = -weights * signs / (1 + np.exp(margins))
+        return float(value), np.append(x.T @ slope + 2 * PENALTY * direction, slope.sum())
+
+    found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return found[:-1], float(found[-1])
