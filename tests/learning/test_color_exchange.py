@@ -9,9 +9,10 @@ from scipy.ndimage import gaussian_filter
 
 from wsi_pipeline.errors import StainError
 from wsi_pipeline.learning.data.datasets import PatchDataset
-from wsi_pipeline.learning.training.color_exchange import ColorExchange
+from wsi_pipeline.learning.training.color_exchange import ColorExchange, Look
 
 HE = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
+HE_PURPLE = np.array([[0.55, 0.75, 0.37], [0.20, 0.93, 0.31]])
 
 
 def _slide(name: str, vectors: NDArray[np.float64], glass: float, seed: int) -> PatchDataset:
@@ -81,3 +82,13 @@ def test_slides_of_one_color_are_left_out_and_refused_where_all_are(
     gray = replace(archive, images=np.full_like(archive.images, 128), patients=archive.patients)
     with pytest.raises(StainError, match="Train without color exchange"):
         ColorExchange.fit(archive, gray)
+
+
+def test_a_slide_in_anothers_stains_keeps_its_glass_and_its_own_stains_change_nothing() -> None:
+    first = _slide("a", HE, 240.0, 1).images
+    second = _slide("b", HE_PURPLE, 200.0, 2).images
+    own, other = Look.fit(first), Look.fit(second)
+    np.testing.assert_allclose(own.recolored(first, own).astype(int), first, atol=1)
+    changed = own.recolored(first, other)
+    np.testing.assert_allclose(changed[:, :8, :8].mean((0, 1, 2)), 240, atol=4)
+    assert np.abs(changed.astype(int) - first)[:, 12:].mean() > 3

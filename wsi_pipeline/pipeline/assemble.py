@@ -25,7 +25,7 @@ from wsi_pipeline.pipeline.familiarity import (
     recalibrated,
     slide_familiarity,
 )
-from wsi_pipeline.pipeline.plan import SlidePlan, mask_fraction, pen_flags
+from wsi_pipeline.pipeline.plan import SlidePlan, pen_flags
 from wsi_pipeline.pipeline.resolved import ResolvedRun
 from wsi_pipeline.stain import StainNormalizer
 from wsi_pipeline.tissue import QualityFlag
@@ -65,7 +65,7 @@ def assemble_map(
     """Return the map on the cells from the layers on the patch positions."""
     grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
     card = run.card
-    known = slide_familiarity(card, layers)
+    known = slide_familiarity(card, plan, layers)
     layers = {**layers, "probability": recalibrated(layers["probability"], known)}
     patches = with_estimates(plan, layers, config)
     values, marks = on_cells(patches, layers["probability"], grid)
@@ -73,9 +73,7 @@ def assemble_map(
     context = context_of(config, card)
     if context is not None:
         # Patches, not their means, are what it was fitted on: means are less sure of themselves.
-        mask = plan.tissue_mask
-        tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
-        refined = context.refine(patches, grid.cells_per_patch, tissue)
+        refined = context.refine(patches, grid.cells_per_patch, plan.patch_tissue())
         values, raw = on_cells(refined, layers["probability"], grid)[0], values
     attributes = {
         "version": wsi_pipeline.__version__,

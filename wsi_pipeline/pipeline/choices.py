@@ -14,7 +14,7 @@ from wsi_pipeline.maps.border import border_cells, border_positions, lattice_ste
 from wsi_pipeline.maps.coarse import coarse_positions, positions_to_refine
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.maps.regions import SMOOTHING_PATCHES, smooth
-from wsi_pipeline.pipeline.plan import SlidePlan, mask_fraction
+from wsi_pipeline.pipeline.plan import SlidePlan
 
 
 class PatchChoice(Protocol):
@@ -81,8 +81,7 @@ class BorderRefinement:
         """
         context = card.context if config.inference.context else None
         level = (context or card).threshold * RegionsSection().low_share
-        share, mask = config.tiling.border_share, plan.tissue_mask
-        tissue = mask_fraction(mask.mask, mask.um_px, plan.grid, patches=True)
+        share, tissue = config.tiling.border_share, plan.patch_tissue()
         return cls(plan.keep, plan.between, plan.grid, context, level, tissue, share)
 
     def first(self) -> BoolMask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.maps.cells import cells_from_patches
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.pipeline.blocks import feature_layers
+from wsi_pipeline.pipeline.plan import SlidePlan
+
+MIN_TISSUE: Final = 0.9
+"""Share of a patch on tissue from which it says how familiar the slide is."""
 
 Layers = dict[str, NDArray[Any]]
 """By name, each of the shape of the patch positions, see `BlockStore.read_all`."""
@@ -35,12 +39,17 @@ def cell_familiarity(card: ModelCard, layers: Layers, grid: TileGrid) -> FloatAr
     return cells_from_patches(card.familiarity.cells(features), grid)
 
 
-def slide_familiarity(card: ModelCard, layers: Layers) -> SlideFamiliarity | None:
-    """Return whether the slide looks like the training data; None where it cannot be known."""
+def slide_familiarity(card: ModelCard, plan: SlidePlan, layers: Layers) -> SlideFamiliarity | None:
+    """Return whether the slide looks like the training data; None where it cannot be known.
+
+    Patches mostly on tissue say so: glass beside it would make every core of a tissue microarray
+    look strange.
+    """
     features = features_of(card, layers)
     if features is None or card.familiarity is None:
         return None
-    return card.familiarity.judge(features[~np.isnan(features).any(-1)])
+    told = ~np.isnan(features).any(-1) & (plan.patch_tissue() >= MIN_TISSUE)
+    return card.familiarity.judge(features[told])
 
 
 def recalibrated(probability: FloatArray, known: SlideFamiliarity | None) -> FloatArray:

@@ -92,7 +92,7 @@ def classify(
         found = store.read_all()
         layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
         visited |= keep
-        believed = recalibrated(layers["probability"], slide_familiarity(card, layers))
+        believed = recalibrated(layers["probability"], slide_familiarity(card, plan, layers))
         keep = choice.following(number, visited, believed)
         if not keep.any():
             break

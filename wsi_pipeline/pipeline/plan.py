@@ -82,6 +82,11 @@ class SlidePlan:
         """Color of empty glass on balanced patches."""
         return self.white_balance.color(self.tissue_mask.glass_rgb)
 
+    def patch_tissue(self) -> FloatArray:
+        """Return the tissue fraction of every patch position, float32."""
+        mask = self.tissue_mask
+        return mask_fraction(mask.mask, mask.um_px, self.grid, patches=True)
+
     @property
     def lattice_step(self) -> int:
         """Steps of the grid between two patches of `keep`: more than 1 where others may follow."""

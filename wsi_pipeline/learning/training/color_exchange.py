@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -47,6 +47,21 @@ class Look:
         full = vectors.matrix * np.array(vectors.max_concentrations)[:, None]
         mixing = np.vstack([full, residual / np.linalg.norm(residual)])
         return cls(mixing, -np.log((np.array(glass) + 1.0) / 256.0))
+
+    def recolored(self, patches: RgbArray, other: Look) -> RgbArray:
+        """Return patches of this slide in the stains of another on the glass of their own.
+
+        Parameters
+        ----------
+        patches : ndarray of uint8, shape (N, side, side, 3)
+        other : Look
+
+        Returns
+        -------
+        ndarray of uint8, same shape
+        """
+        target = replace(other, glass_od=self.glass_od)
+        return np.rint(_exchanged(patches.astype(np.float32), self, target)).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +141,7 @@ class ColorExchange:
 
 
 def _exchanged(image: FloatArray, source: Look, target: Look) -> FloatArray:
-    """Return a patch of a slide in the colors of another; glass becomes the other's glass."""
+    """Return patches of a slide in the colors of another; glass becomes the other's glass."""
     lengths = [np.linalg.norm(look.mixing, axis=1, keepdims=True) for look in (source, target)]
     ratio = np.clip(lengths[1] / lengths[0], 1 / LARGEST_RATIO, LARGEST_RATIO)
     mixing = target.mixing / lengths[1] * lengths[0] * ratio

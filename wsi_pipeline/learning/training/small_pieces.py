@@ -46,6 +46,8 @@ N_STRIPS: Final = 2
 FADES: Final = (0.25, 2.0)
 SHIFTS: Final = np.arange(-1.0, 1.01, 0.05)
 """Tried for the judgement of cells alone, in logits."""
+MOST_CALLED: Final = 0.05
+"""Share of cores without IDC that may be called."""
 CHOOSING, JUDGING = 2000, 1000
 """First seeds of the cores that choose the shift, and of others of the same slides that judge."""
 
@@ -66,7 +68,7 @@ def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out:
     on. Of the cells with few neighbors only scale, shift and fading are fitted, on pieces cut from
     the training slides. The threshold comes from the validation slides, whole. As the network is
     surer on slides it was trained on, the shift is then set by cores cut from the validation
-    slides: as many as possible of IDC called, as few of others.
+    slides: as many of IDC called as can be while at most `MOST_CALLED` of others are.
 
     Parameters
     ----------
@@ -118,10 +120,9 @@ def _judge(
 
 
 def shifted_for_cores(context: ContextRefinement, cores: Sequence[PiecesMap]) -> ContextRefinement:
-    """Shift the judgement of cells alone so that cores are told apart best, at the threshold given.
+    """Shift the judgement of cells alone as far as `MOST_CALLED` of the cores without IDC allow.
 
-    Best by Youden's index: the share of IDC cores called less that of others. Of equal shifts the
-    middle one is taken.
+    The threshold stays. Where even the lowest shift calls more of them, that one is taken.
     """
     if context.alone is None:
         raise ValueError("cells alone have no judgement of their own to shift")
@@ -129,19 +130,21 @@ def shifted_for_cores(context: ContextRefinement, cores: Sequence[PiecesMap]) ->
         replace(context, alone=replace(context.alone, bias=context.alone.bias + float(shift)))
         for shift in SHIFTS
     ]
-    merits = [_youden(one, cores) for one in tried]
-    best = np.flatnonzero(np.isclose(merits, max(merits)))
-    return tried[int(best[len(best) // 2])]
+    allowed = [one for one in tried if _called(one, cores, OTHER) <= MOST_CALLED]
+    return allowed[-1] if allowed else tried[0]
 
 
-def _youden(context: ContextRefinement, cores: Sequence[PiecesMap]) -> float:
-    calls: dict[int, list[bool]] = {IDC: [], OTHER: []}
-    for item in cores:
-        refined = context.refine(item.map.values, 1, item.map.tissue)
-        for label, called in cores_called(item.mount, refined, context.threshold):
-            calls[label].append(called)
-    shares = [float(np.mean(calls[label])) if calls[label] else 0.0 for label in (IDC, OTHER)]
-    return shares[0] - shares[1]
+def _called(context: ContextRefinement, cores: Sequence[PiecesMap], label: int) -> float:
+    """Return the share of the cores of a label that are called; 0 where there are none."""
+    calls = [
+        called
+        for item in cores
+        for of, called in cores_called(
+            item.mount, context.refine(item.map.values, 1, item.map.tissue), context.threshold
+        )
+        if of == label
+    ]
+    return float(np.mean(calls)) if calls else 0.0
 
 
 def _sides(card: ModelCard, slides: Path) -> tuple[list[SlideTruth], list[SlideTruth]]:
