@@ -246,7 +246,6 @@ def _given_back(known: ShiftCalibration | None) -> list[str]:
     if known is None or not known.other_tissue.size:
         return []
     return [
-        "",
         "On changed copies of the validation slides (re-stained, out of focus, compressed) logits "
         f"fall by {known.slope:.2f} for each unit of ln(1 / score). Unfamiliar slides are given "
         f"that back, at most {known.most:.2f}, unless a linear discriminant takes them for other "
