@@ -115,6 +115,26 @@ def test_the_caption_reads_the_maps_attributes(make_map: MakeMap) -> None:
     assert caption.mpp_source == "aperio.MPP"
 
 
+@pytest.mark.parametrize("width", [60, 300, 900])
+def test_an_unfamiliar_slide_is_said_in_full_however_narrow_its_picture_is(
+    make_map: MakeMap, tmp_path: Path, width: int
+) -> None:
+    plain = make_map()
+    known = {"familiar": False, "score": 0.4, "reasons": [], "logit_shift": 0.0}
+    marked = replace(plain, attributes={**plain.attributes, "familiarity": known})
+    pictures = []
+    for map_ in (plain, marked):
+        _write(map_, _thumbnail(width, 200), tmp_path)
+        pictures.append(_pixels(tmp_path / "overlay.png").astype(int))
+    changed = np.abs(pictures[1] - pictures[0]).max(-1) > 60
+    rows, cols = np.nonzero(changed)
+    red = pictures[1][changed]
+    assert (red[:, 0] > red[:, 1:].max(1) + 20).mean() > 0.9
+    assert cols.max() - cols.min() > 200  # all of it
+    assert cols.max() < pictures[0].shape[1] - 4
+    assert rows.min() > pictures[0].shape[0] - 50
+
+
 def test_the_notice_says_what_it_must() -> None:
     assert NOTICE == "Research use only. Not for diagnosis."
 

@@ -111,8 +111,9 @@ def draw_overlay(
     draw_regions(page.axes(layout.image), map_, regions, layout.image)
     page.header(caption.slide, subtitle(map_, caption, regions.threshold))
     page.scale_bar(map_)
-    if caption.unread:
-        page.caution("; ".join(caption.unread))
+    cautions = [words for words in (unfamiliar(map_), *caption.unread) if words]
+    if cautions:
+        page.caution("; ".join(cautions))
     page.footer(f"{caption.software}  ·  {caption.date}")
     ground = _mean_tissue_rgb(thumbnail, map_)
     bottom = _draw_color_bar(page, blend, ground, regions.threshold)
@@ -129,7 +130,6 @@ def subtitle(map_: ProbabilityMap, caption: Caption, threshold: float) -> str:
     return (
         f"{mpp} µm/px ({caption.mpp_source})  ·  model {caption.model}"
         f"  ·  threshold {threshold:.3g}{_estimated_share(map_)}{_balance(map_)}"
-        f"{_unfamiliar(map_)}"
     )
 
 
@@ -141,10 +141,10 @@ def _estimated_share(map_: ProbabilityMap) -> str:
     return f"  ·  coarse to fine: {share:.0%} of the cells from neighbors"
 
 
-def _unfamiliar(map_: ProbabilityMap) -> str:
+def unfamiliar(map_: ProbabilityMap) -> str:
     """Return a warning where the slide is not like the training data, "" elsewhere."""
     known = map_.attributes.get("familiarity")
-    return "" if not known or known["familiar"] else "  ·  unfamiliar to the model: do not trust it"
+    return "" if not known or known["familiar"] else "unfamiliar to the model: do not trust it"
 
 
 def _balance(map_: ProbabilityMap) -> str:
