@@ -28,8 +28,8 @@ from wsi_pipeline.archive import make_jobs, run_slides
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
 from wsi_pipeline.archive.states import put_in_queue, state_of
 from wsi_pipeline.config import Config, load_config
-from wsi_pipeline.execution.backend import ClusterExecutor
-from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+from wsi_pipeline.execution.block_executor import ThreadBlockExecutor
+from wsi_pipeline.execution.cluster import ClusterExecutor
 from wsi_pipeline.execution.executor import SendProgress, discard_progress
 from wsi_pipeline.execution.processes import ProcessExecutor
 from wsi_pipeline.geometry import Box
@@ -107,7 +107,7 @@ def bench_floor(entries: list[SlideEntry], folder: Path, options: argparse.Names
         floor += bare_seconds(plan, run)
         shutil.rmtree(run.folder(job), ignore_errors=True)
         start = time.perf_counter()
-        do_task(ThreadBlockExecutor(1), SlideTask(job, run, False, None), discard_progress)
+        do_task(ThreadBlockExecutor(1), SlideTask(job, run, False), discard_progress)
         whole += time.perf_counter() - start
     print(
         f"  floor (decode + bare classification) {floor / len(entries):.3f} s a slide, "
@@ -129,7 +129,7 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
         config = config_of(options, 1, local_cache=str(cache) if cache else None)
         run = resolve_run(config, folder / f"slow_{workers}_{bool(cache)}")
         run = run.placed(1, on_gpu_workers=False)
-        tasks = [SlideTask(job, run, False, 600.0) for job in make_jobs(entries, config)]
+        tasks = [SlideTask(job, run, False) for job in make_jobs(entries, config)]
         begun: list[float] = []
         ProcessExecutor(workers).run(
             do_slowly,
@@ -208,7 +208,7 @@ def bench_overhead(entries: list[SlideEntry], folder: Path, options: argparse.Na
         list(pool.map(lambda job: put_in_queue(job, run), jobs))
     queued = time.perf_counter()
     summary = Summary(folder / "queue")
-    tasks = [SlideTask(job, run, False, 600.0) for job in jobs]
+    tasks = [SlideTask(job, run, False) for job in jobs]
     ProcessExecutor(2).run(nothing, tasks[:2], discard_progress, discard_progress)
     started = time.perf_counter()
     ProcessExecutor(2).run(
@@ -233,7 +233,7 @@ def bench_memory(entries: list[SlideEntry], folder: Path, options: argparse.Name
     used: list[float] = []
     for number in range(options.memory_slides):
         (job,) = make_jobs([entries[number % len(entries)]], config)
-        do_task(ThreadBlockExecutor(1), SlideTask(job, run, True, None), discard_progress)
+        do_task(ThreadBlockExecutor(1), SlideTask(job, run, True), discard_progress)
         used.append(psutil.Process().memory_info().rss / 1e6)
     n_rounds = len(used) // len(entries)
     means = np.reshape(used[: n_rounds * len(entries)], (n_rounds, -1)).mean(1)

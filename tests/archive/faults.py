@@ -7,6 +7,7 @@ then calls the real one. The product knows nothing of it.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from wsi_pipeline.archive import slide_task
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask
 from wsi_pipeline.classifier import ModelCard, load_classifier
 from wsi_pipeline.errors import ReadError
-from wsi_pipeline.execution.dask_tasks import BlockExecutor
+from wsi_pipeline.execution.block_executor import BlockExecutor
 from wsi_pipeline.execution.executor import SendProgress
 
 STAGES = {
@@ -132,6 +133,9 @@ def work_of_test(task: str, send_progress: SendProgress) -> str:
     send_progress(task)
     if task == "crash":
         _segfault()
+    if task == "unwatched":  # what no watchdog can end: a read of a drive that never answers
+        faulthandler.cancel_dump_traceback_later()
+        _sleep()
     if task == "raise":
         raise ValueError("raised in the worker")
     if task.startswith("wait"):

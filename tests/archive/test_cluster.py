@@ -22,8 +22,9 @@ from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
-from wsi_pipeline.execution.backend import ClusterExecutor, open_backend
-from wsi_pipeline.execution.dask_tasks import ClusterBlockExecutor
+from wsi_pipeline.execution.backend import open_backend
+from wsi_pipeline.execution.block_executor import ClusterBlockExecutor
+from wsi_pipeline.execution.cluster import ClusterExecutor
 from wsi_pipeline.execution.executor import Lost, SendProgress, SerialExecutor
 from wsi_pipeline.execution.processes import ProcessExecutor
 
@@ -31,16 +32,20 @@ from wsi_pipeline.execution.processes import ProcessExecutor
 @contextmanager
 def local_cluster(n_workers: int) -> Iterator[Any]:
     """Start a scheduler with workers, each a process of one thread that shares no memory."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        resources={"GPU": 1},
-        silence_logs=50,
-    ) as cluster:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            resources={"GPU": 1},
+            silence_logs=50,
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -193,19 +198,29 @@ def test_what_cluster_workers_log_and_how_far_they_are_arrives(
     assert archive.record()["metrics"]["queue"]["under_way_max"] >= 1
 
 
-def test_a_block_that_hangs_is_given_up(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_hangs_ends_its_worker_and_is_given_up(cluster: Any) -> None:
     from distributed import Client
 
-    monkeypatch.setattr("wsi_pipeline.execution.dask_tasks.LOOK_SECONDS", 0.2)
     with Client(cluster.scheduler_address) as client:
-        hasty = ClusterBlockExecutor(client, stall_seconds=1.0)
-        with pytest.raises(WorkersLostError, match="finished nothing in 2 s"):
+        hasty = ClusterBlockExecutor(ClusterExecutor(client, stall_seconds=0.5))
+        with pytest.raises(WorkersLostError, match="every worker that took it up died"):
             hasty.run(faults.sleep_or_say, [600.0], print)
         said: list[float] = []
-        ClusterBlockExecutor(client, stall_seconds=60.0).run(
-            faults.sleep_or_say, [0.0], said.append
-        )
+        ClusterBlockExecutor(ClusterExecutor(client)).run(faults.sleep_or_say, [0.0], said.append)
         assert said == [0.0], "the worker has ended itself and come back"
+
+
+def test_a_worker_that_cannot_end_itself_is_given_up_after_the_outer_limit(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client
+
+    monkeypatch.setattr("wsi_pipeline.execution.cluster.LOOK_SECONDS", 0.2)
+    with Client(cluster.scheduler_address) as client:
+        hasty = ClusterExecutor(client, stall_seconds=1.0)
+        with pytest.raises(WorkersLostError, match=r"tcp://.* gave no sign of life for 2 s"):
+            hasty.run(faults.work_of_test, ["unwatched"], print, print)
+        client.restart()  # it still hangs
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_and_loses_nothing(

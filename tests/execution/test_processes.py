@@ -53,7 +53,7 @@ def test_the_serial_executor_does_the_same_in_this_process() -> None:
 
 
 def test_a_process_that_gives_no_sign_of_life_is_ended() -> None:
-    results, _ = results_of(ProcessExecutor(1, silence_seconds=1.0), ["wait60", "a"])
+    results, _ = results_of(ProcessExecutor(1, stall_seconds=1.0), ["wait60", "a"])
     assert results["wait60"] == Lost(LossCause.SILENT, "gave no sign of life for 1 s")
     assert str(results["a"]).startswith("a by ")
 

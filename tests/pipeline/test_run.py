@@ -342,7 +342,7 @@ def test_a_user_s_mask_decides_what_is_classified(
     phantom_factory: Callable[..., Phantom], tmp_path: Path
 ) -> None:
     from wsi_pipeline.archive import make_jobs
-    from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+    from wsi_pipeline.execution.block_executor import ThreadBlockExecutor
     from wsi_pipeline.inputs.slide_list import SlideEntry
     from wsi_pipeline.pipeline.resolved import resolve_run
     from wsi_pipeline.pipeline.run import do_slide

@@ -106,7 +106,7 @@ def _tasks(
     jobs: list[SlideJob], run: ResolvedRun, backend: Backend, *, overwrite: bool
 ) -> list[SlideTask]:
     """Return the tasks, the largest files first, so that no long slide is left for the end."""
-    tasks = [SlideTask(job, run, overwrite, backend.stall_seconds) for job in jobs]
+    tasks = [SlideTask(job, run, overwrite) for job in jobs]
     return sorted(tasks, key=lambda task: -_size(task.job)) if backend.is_isolated else tasks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,11 @@ from wsi_pipeline.archive.states import (
     lost_status,
 )
 from wsi_pipeline.errors import ReadError, StorageError, WsiPipelineError
-from wsi_pipeline.execution.crash_dumps import crash_dump, note_where_it_hangs, remove_crash_dump
-from wsi_pipeline.execution.dask_tasks import BlockExecutor
+from wsi_pipeline.execution.block_executor import BlockExecutor
 from wsi_pipeline.execution.executor import LossCause, Lost, SendProgress
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.execution.memory import keep_memory, trim_memory
+from wsi_pipeline.execution.watchdog import crash_dump, note_where_it_hangs, remove_crash_dump
 from wsi_pipeline.files import PART_SUFFIX, make_folder, remove, storing
 from wsi_pipeline.pipeline.clock import StageClock
 from wsi_pipeline.pipeline.passes import Progress
@@ -52,8 +52,6 @@ class SlideTask:
     run: ResolvedRun
     overwrite: bool
     """Do it although it is finished."""
-    stall_seconds: float | None
-    """End this process where nothing is finished in this time; None: it is only watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +172,11 @@ class _Watch:
 
 @contextmanager
 def _watched(task: SlideTask, running: Running, send_progress: SendProgress) -> Iterator[_Watch]:
-    """Watch over the work on a slide, which ends this process where it stalls for too long."""
-    folder, limit = task.run.folder(task.job), task.stall_seconds
-    with nullcontext(_nothing) if limit is None else crash_dump(folder, limit) as alive:
+    """Note how far the slide is, and where this process stood should it crash or be ended."""
+    folder = task.run.folder(task.job)
+    with crash_dump(folder):
 
         def progress(done: int, n_patches: int) -> None:
-            alive()
             send_progress((done, n_patches))
 
         def entered(stage: str) -> None:
@@ -244,7 +241,3 @@ def _in_our_words(error: Exception) -> Exception:
     if isinstance(error, OSError):
         return ReadError(str(error), "Check the slide's drive, then run with --retry-failed")
     return error
-
-
-def _nothing() -> None:
-    pass

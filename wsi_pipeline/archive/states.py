@@ -11,8 +11,8 @@ from typing import Final
 
 import wsi_pipeline
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.execution.crash_dumps import is_stall, read_crash_dump
 from wsi_pipeline.execution.executor import LossCause, Lost
+from wsi_pipeline.execution.watchdog import is_stall, read_crash_dump
 from wsi_pipeline.files import make_folder, storing
 from wsi_pipeline.inputs.discovery import MULTI_FILE_SUFFIXES
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,32 +12,17 @@ from wsi_pipeline.classifier import ModelRequest, available_cores
 from wsi_pipeline.classifier.engines.owned import OwnerAddress
 from wsi_pipeline.classifier.request import load_on_gpu
 from wsi_pipeline.config import Config
-from wsi_pipeline.errors import ConfigError, WorkersLostError
-from wsi_pipeline.execution.dask_tasks import (
-    PATIENCE,
+from wsi_pipeline.errors import ConfigError
+from wsi_pipeline.execution.block_executor import (
     BlockExecutor,
     ClusterBlockExecutor,
     ThreadBlockExecutor,
-    WorkerSelector,
-    anywhere,
-    completed,
-    progress_sender,
-    result_of,
 )
-from wsi_pipeline.execution.executor import (
-    Executor,
-    LossCause,
-    Lost,
-    Result,
-    SendProgress,
-    SerialExecutor,
-    Task,
-    Work,
-)
+from wsi_pipeline.execution.cluster import ClusterExecutor, anywhere
+from wsi_pipeline.execution.executor import Executor, SerialExecutor
 from wsi_pipeline.execution.gpu_owner import gpu_owner, wants_owner
 from wsi_pipeline.execution.gpu_workers import gpu_worker_selector
 from wsi_pipeline.execution.processes import GIGA, ProcessExecutor
-from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
 
 ANSWER_SECONDS: Final = 10.0
 FEW_SLIDES: Final = 2
@@ -56,56 +40,12 @@ class Backend:
     """Of the model, and of the executor where it is this process's."""
     is_isolated: bool
     """True where a process that dies is not the user's own."""
-    stall_seconds: float | None
-    """After which a process ends itself where it has finished nothing; None: others watch it."""
     words: str
     """For the user and the record."""
     on_gpu_workers: bool = False
     """True where workers that declare a GPU classify for the others."""
     owner: OwnerAddress | None = None
     """Of the GPU, where processes share one."""
-
-
-class ClusterExecutor:
-    """Slides as tasks of a Dask cluster; a worker that dies costs one slide's unfinished blocks.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected to the scheduler.
-    worker_selector : callable
-        Which workers may be given slides.
-    """
-
-    def __init__(self, client: Any, worker_selector: WorkerSelector = anywhere) -> None:
-        self.client, self.worker_selector = client, worker_selector
-
-    def run(
-        self,
-        work: Work[Task, Result],
-        tasks: Sequence[Task],
-        report: Callable[[Task, Result | Lost], None],
-        on_progress: Callable[[Task, Any], None],
-    ) -> None:
-        """Do the tasks on the workers; what they tell and log arrives here."""
-        topic = f"wsi_pipeline-{uuid.uuid4().hex}"
-
-        def on_message(task: Task, message: tuple[str, Any]) -> None:
-            kind, content = message
-            if kind == _LOG:
-                log_again(content)
-            else:
-                on_progress(task, content)
-
-        function = partial(_on_worker, topic, work)
-        for task, future in completed(
-            self.client, function, tasks, self.worker_selector, on_message=on_message, topic=topic
-        ):
-            try:
-                result: Any = result_of(future)
-            except WorkersLostError as error:
-                result = Lost(LossCause.CRASHED, error.problem)
-            report(task, result)
 
 
 @contextmanager
@@ -136,25 +76,23 @@ def open_backend(
         execution.isolation == "auto" and n_slides <= FEW_SLIDES
     ):
         executor = SerialExecutor(execution.stall_seconds)
-        # The executor's thread cannot run while a decoder holds the interpreter: then this ends it.
-        limit = PATIENCE * execution.stall_seconds
-        yield Backend(executor, ThreadBlockExecutor(cores), cores, False, limit, f"{cores} threads")
+        yield Backend(executor, ThreadBlockExecutor(cores), cores, False, f"{cores} threads")
         return
     n_processes = max(1, min(cores, n_slides))
     threads = max(1, cores // n_processes)
     processes = ProcessExecutor(
         n_processes,
         execution.memory_gb and execution.memory_gb * GIGA,
-        PATIENCE * execution.stall_seconds,
+        execution.stall_seconds,
     )
     words = f"{n_processes} processes of {threads} threads"
-    blocks, stall = ThreadBlockExecutor(threads), execution.stall_seconds
+    blocks = ThreadBlockExecutor(threads)
     if model is None or not wants_owner(config.inference.device):
-        yield Backend(processes, blocks, threads, True, stall, words)
+        yield Backend(processes, blocks, threads, True, words)
         return
     with gpu_owner(partial(load_on_gpu, model)) as owner:
         words += ", one owner of the GPU"
-        yield Backend(processes, blocks, threads, True, stall, words, owner=owner)
+        yield Backend(processes, blocks, threads, True, words, owner=owner)
 
 
 def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
@@ -164,32 +102,13 @@ def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
     if on_gpu_workers:
         worker_selector = gpu_worker_selector(client)
         words = ", classification on those with GPU"
-    n_workers, stall = len(client.nthreads()), config.execution.stall_seconds
+    n_workers = len(client.nthreads())
     words = f"Dask, {n_workers} workers{words}, dashboard {client.dashboard_link}"
+    cluster = ClusterExecutor(client, worker_selector, config.execution.stall_seconds)
     if n_slides < max(FEW_SLIDES, n_workers):
-        blocks = ClusterBlockExecutor(client, worker_selector, stall)
-        cores = available_cores()
-        return Backend(SerialExecutor(), blocks, cores, False, None, words, on_gpu_workers)
-    slides = ClusterExecutor(client, worker_selector)
-    return Backend(slides, ThreadBlockExecutor(1), 1, True, stall, words, on_gpu_workers)
-
-
-_PROGRESS, _LOG = "told", "log"
-
-
-def _on_worker(topic: str, work: Callable[[Any, SendProgress], Any], task: Any) -> Any:
-    """Do a task on a worker; tell the client that it has begun, and what is logged about it."""
-    send = progress_sender(topic)
-    has_begun = False
-
-    def send_progress(message: Any) -> None:
-        nonlocal has_begun
-        if not has_begun:  # the rest of its progress is not worth the scheduler's time
-            has_begun = True
-            send((_PROGRESS, message))
-
-    with logs_sent_to(lambda record: send((_LOG, record))):
-        return work(task, send_progress)
+        blocks, cores = ClusterBlockExecutor(cluster), available_cores()
+        return Backend(SerialExecutor(), blocks, cores, False, words, on_gpu_workers)
+    return Backend(cluster, ThreadBlockExecutor(1), 1, True, words, on_gpu_workers)
 
 
 @contextmanager

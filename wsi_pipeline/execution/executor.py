@@ -1,18 +1,19 @@
 """Where slides are done: the port, and the plainest of its implementations.
 
-A executor knows nothing of slides. It calls a function on many tasks and reports what each came to:
-its result, or that its worker was lost under it.
+An executor knows nothing of slides. It calls a function on many tasks and reports what each came
+to: its result, or that its worker was lost under it.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from wsi_pipeline.execution.watchdog import watched
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -67,13 +68,13 @@ class Executor(Protocol):
 class SerialExecutor:
     """One task after the other in this process: nothing to start.
 
-    A thread that hangs cannot be ended without its process. A task that tells nothing for
-    `silence_seconds` is therefore reported as lost (`still_here`) from a thread of the executor's
-    own, and whoever is told so ends the process.
+    A thread that hangs cannot be ended without its process, and nobody outside waits for this one.
+    A task that gives no sign of life for `stall_seconds` is therefore reported as lost
+    (`still_here`) from a thread of the watchdog's, and whoever is told so ends the process.
     """
 
-    def __init__(self, silence_seconds: float | None = None) -> None:
-        self.silence_seconds = silence_seconds
+    def __init__(self, stall_seconds: float | None = None) -> None:
+        self.stall_seconds = stall_seconds
 
     def run(
         self,
@@ -84,46 +85,31 @@ class SerialExecutor:
     ) -> None:
         """Do the tasks in order."""
         for task in tasks:
-            with _SilenceWatchdog(self.silence_seconds, partial(report, task)) as watchdog:
 
-                def send_progress(
-                    message: Any, task: Task = task, watchdog: _SilenceWatchdog = watchdog
-                ) -> None:
-                    watchdog.reset()
-                    on_progress(task, message)
+            def on_stall(task: Task = task) -> None:
+                reason = f"gave no sign of life for {self.stall_seconds:g} s"
+                report(task, Lost(LossCause.SILENT, reason, still_here=True))
 
+            progress = partial(on_progress, task)
+            with watched_progress(progress, self.stall_seconds, on_stall) as send_progress:
                 result = work(task, send_progress)
             report(task, result)
 
 
-class _SilenceWatchdog:
-    """Notices, in a thread of its own, that nothing has come for too long."""
+@contextmanager
+def watched_progress(
+    send_progress: SendProgress,
+    stall_seconds: float | None,
+    on_stall: Callable[[], None] | None = None,
+) -> Iterator[SendProgress]:
+    """Arm the watchdog of this process for a task; what the task sends resets it."""
+    with watched(stall_seconds, on_stall) as alive:
 
-    def __init__(self, silence_seconds: float | None, report: Callable[[Lost], None]) -> None:
-        self._silence_seconds, self._report = silence_seconds, report
-        self._last_reset, self._is_over = time.monotonic(), threading.Event()
+        def send_and_reset(message: Any) -> None:
+            alive()
+            send_progress(message)
 
-    def reset(self) -> None:
-        self._last_reset = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._silence_seconds is not None:
-            threading.Thread(
-                target=self._listen, args=(self._silence_seconds,), daemon=True
-            ).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-
-    def _listen(self, limit: float) -> None:
-        left = limit
-        while not self._is_over.wait(left):
-            left = self._last_reset + limit - time.monotonic()
-            if left <= 0:
-                reason = f"gave no sign of life for {limit:g} s"
-                self._report(Lost(LossCause.SILENT, reason, still_here=True))
-                return
+        yield send_and_reset
 
 
 def discard_progress(*_message: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsi_pipeline.classifier.engines.remote import GPU_RESOURCE, ONE_GPU
-from wsi_pipeline.execution.dask_tasks import WorkerSelector
+from wsi_pipeline.execution.cluster import WorkerSelector
 
 
 def gpu_worker_selector(client: Any) -> WorkerSelector:

@@ -17,10 +17,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing import connection
 from typing import Any, Final
 
-from wsi_pipeline.execution.executor import LossCause, Lost, Result, SendProgress, Task, Work
+from wsi_pipeline.execution.executor import LossCause, Lost, Result, Task, Work, watched_progress
+from wsi_pipeline.execution.watchdog import outer_limit
 from wsi_pipeline.execution.worker_logging import log_again, send_logs
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,10 @@ MEMORY_SHARE: Final = 0.8
 """Of the machine's memory, for all processes together."""
 STOP_SECONDS: Final = 2.0
 """What a process that is asked to stop has for it, before it is killed."""
+WATCHDOG_STATUS: Final = 1
+"""What a process ends with that its watchdog has ended, ..."""
+ABOUT: Final = 0.5
+"""... and for what share of its limit nothing was heard then: messages arrive late on a busy machine."""
 KILLED_TWICE: Final = 2
 """A process killed from outside may have been in the way of another: its task gets one more try."""
 _BEGUN, _RESULT, _ERROR, _PROGRESS, _LOG = range(5)
@@ -45,18 +51,20 @@ class ProcessExecutor:
     n_processes : int
     memory_bytes : float, optional
         What one process may use; default: its share of four fifths of the memory.
-    silence_seconds : float, optional
-        A process that neither tells nor finishes anything in this time is killed.
+    stall_seconds : float, optional
+        A process that neither tells nor finishes anything in this time ends itself; after the
+        outer limit it is killed.
     """
 
     def __init__(
         self,
         n_processes: int,
         memory_bytes: float | None = None,
-        silence_seconds: float | None = None,
+        stall_seconds: float | None = None,
     ) -> None:
         self.n_processes = max(1, n_processes)
-        self.silence_seconds = silence_seconds or math.inf
+        self.stall_seconds = stall_seconds
+        self.outer_limit = outer_limit(stall_seconds or math.inf)
         self.memory_bytes = memory_bytes or _memory_share(self.n_processes)
 
     def run(
@@ -67,7 +75,9 @@ class ProcessExecutor:
         on_progress: Callable[[Task, Any], None],
     ) -> None:
         """Do the tasks; an interrupt ends the processes at once."""
-        workers = [_Process(work) for _ in range(min(self.n_processes, len(tasks)))]
+        workers = [
+            _Process(work, self.stall_seconds) for _ in range(min(self.n_processes, len(tasks)))
+        ]
         waiting = deque((task, 0) for task in tasks)
         try:
             while waiting or any(process.is_busy for process in workers):
@@ -120,16 +130,16 @@ class ProcessExecutor:
             if process.is_busy and process.memory_bytes() > self.memory_bytes:
                 reason = f"used more than {self.memory_bytes / GIGA:.1f} GB of memory"
                 process.kill(Lost(LossCause.OUT_OF_MEMORY, reason))
-            elif process.has_begun and process.silent_seconds > self.silence_seconds:
-                reason = f"gave no sign of life for {self.silence_seconds:g} s"
+            elif process.has_begun and process.silent_seconds > self.outer_limit:
+                reason = f"gave no sign of life for {self.outer_limit:g} s"
                 process.kill(Lost(LossCause.SILENT, reason))
 
 
 class _Process:
     """One process and what it is doing."""
 
-    def __init__(self, work: Callable[[Any, SendProgress], Any]) -> None:
-        self._work = work
+    def __init__(self, work: Work[Any, Any], stall_seconds: float | None) -> None:
+        self._work, self._stall_seconds = work, stall_seconds
         self.is_busy = self.has_begun = False
         self.task: Any = None
         self.tries = 0
@@ -138,7 +148,9 @@ class _Process:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._work, self._stall_seconds), daemon=True
+        )
         self._process.start()
         theirs.close()
         self._killed_for: Lost | None = None
@@ -210,6 +222,9 @@ class _Process:
         if code < 0:
             killed = -code in (signal.SIGKILL, signal.SIGTERM) if os.name != "nt" else False
             return Lost(LossCause.CRASHED, f"killed by {_signal_name(-code)}"), killed
+        limit = self._stall_seconds
+        if code == WATCHDOG_STATUS and limit and self.silent_seconds > ABOUT * limit:
+            return Lost(LossCause.SILENT, f"gave no sign of life for {limit:g} s"), False
         reason = f"ended with exit status {code:#x}" if code > 255 else f"exit {code}"
         return Lost(LossCause.CRASHED, reason), False
 
@@ -246,7 +261,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _serve(pipe: Any, work: Callable[[Any, SendProgress], Any]) -> None:
+def _serve(pipe: Any, work: Work[Any, Any], stall_seconds: float | None) -> None:
     """Be a process: take tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # locks and semaphores are given back
@@ -265,7 +280,9 @@ def _serve(pipe: Any, work: Callable[[Any, SendProgress], Any]) -> None:
             return
         send(_BEGUN, None)
         try:
-            send(_RESULT, work(task, lambda message: send(_PROGRESS, message)))
+            with watched_progress(partial(send, _PROGRESS), stall_seconds) as send_progress:
+                result = work(task, send_progress)
+            send(_RESULT, result)
         except Exception as error:  # noqa: BLE001 - raised again in the parent
             send(_ERROR, error)
 

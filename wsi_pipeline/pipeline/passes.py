@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import wsi_pipeline
 from wsi_pipeline.classifier import ModelCard, ModelRequest
 from wsi_pipeline.config import Config
-from wsi_pipeline.execution.dask_tasks import BlockExecutor
+from wsi_pipeline.execution.block_executor import BlockExecutor
 from wsi_pipeline.maps import BlockStore
 from wsi_pipeline.pipeline.blocks import BlockOutcome, block_tasks, classify_block, feature_layers
 from wsi_pipeline.pipeline.choices import PatchChoice

@@ -13,7 +13,7 @@ import numpy as np
 from wsi_pipeline.classifier import available_cores
 from wsi_pipeline.config import Config, as_config
 from wsi_pipeline.errors import WsiPipelineError
-from wsi_pipeline.execution.dask_tasks import BlockExecutor, ThreadBlockExecutor
+from wsi_pipeline.execution.block_executor import BlockExecutor, ThreadBlockExecutor
 from wsi_pipeline.execution.locks import SlideBusyError, slide_lock
 from wsi_pipeline.files import make_folder
 from wsi_pipeline.maps import write_map

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.classifier import ModelCard, ModelRequest, available_cores
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import DatasetError
-from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+from wsi_pipeline.execution.block_executor import ThreadBlockExecutor
 from wsi_pipeline.geometry import BoolMask, FloatArray
 from wsi_pipeline.learning.data.truth import SlideTruth
 from wsi_pipeline.learning.reports import metrics

@@ -17,7 +17,7 @@ from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_core
 from wsi_pipeline.classifier.context import N_FEATURES, ring_features
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import DatasetError, ModelError
-from wsi_pipeline.execution.dask_tasks import ThreadBlockExecutor
+from wsi_pipeline.execution.block_executor import ThreadBlockExecutor
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.folds import OutOfFold, fold_folder
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths

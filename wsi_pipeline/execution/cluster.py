@@ -1,0 +1,248 @@
+"""Tasks on the workers of a Dask cluster: slides, or the blocks of one.
+
+Knows nothing of either. Tasks are plain data and results small values; what is large goes through
+files. So the same function runs in a thread, in another process or on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+from wsi_pipeline.errors import WorkersLostError, WsiPipelineError
+from wsi_pipeline.execution.executor import (
+    LossCause,
+    Lost,
+    Result,
+    Task,
+    Work,
+    watched_progress,
+)
+from wsi_pipeline.execution.watchdog import outer_limit
+from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
+
+AHEAD: Final = 2
+"""Tasks under way for each worker thread: enough that none waits, few enough that a scheduler with
+an archive of slides stays light."""
+LOOK_SECONDS: Final = 2.0
+"""How often workers that have come, gone or fallen silent are looked for."""
+_PROGRESS, _LOG = "progress", "log"
+
+WorkerSelector = Callable[[], Mapping[str, Any]]
+"""Says where tasks may run now: arguments of `Client.submit`, e.g. resources={"GPU": 1}."""
+
+
+def anywhere() -> Mapping[str, Any]:
+    """Let tasks run on any worker."""
+    return {}
+
+
+class ClusterExecutor:
+    """The workers of a Dask cluster. A worker that dies costs only what it had not finished.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the scheduler.
+    worker_selector : callable
+        Which workers may be given tasks.
+    stall_seconds : float, optional
+        A worker whose task gives no sign of life for so long ends itself; after the outer limit
+        the run is given up.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        worker_selector: WorkerSelector = anywhere,
+        stall_seconds: float | None = None,
+    ) -> None:
+        self.client, self.worker_selector = client, worker_selector
+        self.stall_seconds = stall_seconds
+
+    def run(
+        self,
+        work: Work[Task, Result],
+        tasks: Sequence[Task],
+        report: Callable[[Task, Result | Lost], None],
+        on_progress: Callable[[Task, Any], None],
+    ) -> None:
+        """Do the tasks on the workers; what they tell and log arrives here.
+
+        Raises
+        ------
+        WorkersLostError
+            Where a worker hangs in a task and cannot end itself.
+        WsiPipelineError
+            Where the scheduler is gone.
+        """
+        run = _ClusterRun(self.client, self.stall_seconds, on_progress)
+        with run.listening():
+            for task, future in run.completed(work, tasks, self.worker_selector):
+                report(task, _result_of(future))
+
+
+class _ClusterRun:
+    """Tasks under way on a cluster, and when each was last heard of.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    stall_seconds : float, optional
+    on_progress : callable
+        Is told what the tasks send, in the thread of `completed`.
+    """
+
+    def __init__(
+        self, client: Any, stall_seconds: float | None, on_progress: Callable[[Any, Any], None]
+    ) -> None:
+        self.client, self.stall_seconds, self.on_progress = client, stall_seconds, on_progress
+        self._topic = f"wsi_pipeline-{uuid.uuid4().hex}"
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._running: dict[str, tuple[Any, Any]] = {}
+        self._heard: dict[str, tuple[str, float]] = {}
+        """For each task that has begun: on which worker, and when that last told something."""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Have what tasks send arrive; an interrupt leaves nothing running for nobody."""
+        self.client.subscribe_topic(self._topic, self._inbox.put)
+        try:
+            yield
+        finally:
+            self.client.cancel([future for _, future in self._running.values()])
+            self.client.unsubscribe_topic(self._topic)
+
+    def completed(
+        self, work: Work[Any, Any], tasks: Sequence[Task], worker_selector: WorkerSelector
+    ) -> Iterator[tuple[Task, Any]]:
+        """Submit tasks, a bounded number at a time, and yield each with its finished future.
+
+        The bound follows the workers as they come and go.
+        """
+        function = partial(_on_worker, self._topic, work, self.stall_seconds)
+        waiting, bound, place, look_again = deque(tasks), 0, worker_selector(), 0.0
+        while waiting or self._running:
+            if time.monotonic() >= look_again:
+                bound, place = AHEAD * max(1, _n_threads(self.client)), worker_selector()
+                self._check_silence()
+                look_again = time.monotonic() + LOOK_SECONDS
+            while waiting and len(self._running) < bound:
+                task = waiting.popleft()
+                future = self.client.submit(function, task, pure=False, **place)
+                self._running[future.key] = (task, future)
+                future.add_done_callback(self._inbox.put)
+            try:
+                item = self._inbox.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(item, tuple):  # an event: its time, and what `_message_sender` has sent
+                self._take(*json.loads(item[1]))
+                continue
+            task, _ = self._running.pop(item.key)
+            self._heard.pop(item.key, None)
+            yield task, item
+            item.release()
+
+    def _take(self, key: str, address: str, kind: str, content: Any) -> None:
+        if key not in self._running:
+            return
+        self._heard[key] = (address, time.monotonic())
+        if kind == _LOG:
+            log_again(content)
+        else:
+            self.on_progress(self._running[key][0], content)
+
+    def _check_silence(self) -> None:
+        """Give the run up where a worker hangs that should have ended itself long ago."""
+        if self.stall_seconds is None:
+            return
+        limit = outer_limit(self.stall_seconds)
+        before = time.monotonic() - limit
+        silent = {key: worker for key, (worker, last) in self._heard.items() if last < before}
+        if not silent:
+            return
+        held = {key: worker for worker, keys in self.client.processing().items() for key in keys}
+        # What has gone to another worker since begins again there.
+        hanging = {worker for key, worker in silent.items() if held.get(key) == worker}
+        if hanging:
+            raise WorkersLostError(
+                f"{', '.join(sorted(hanging))} gave no sign of life for {limit:g} s",
+                "The drive does not answer or the file sends the decoder in circles: end these "
+                "workers, see their logs, raise execution.stall_seconds where the drive is slow",
+            )
+
+
+def _on_worker(
+    topic: str, work: Work[Task, Result], stall_seconds: float | None, task: Task
+) -> Result:
+    """Do a task on a worker; tell the client that it goes on, and what is logged about it."""
+    send = _message_sender(topic)
+    rest = math.inf if stall_seconds is None else stall_seconds / 2
+    last_sent = -math.inf
+
+    def send_progress(message: Any) -> None:
+        nonlocal last_sent
+        now = time.monotonic()
+        if now - last_sent > rest:  # the first; all of them are not worth the scheduler's time
+            last_sent = now
+            send(_PROGRESS, message)
+
+    with logs_sent_to(partial(send, _LOG)), watched_progress(send_progress, stall_seconds) as tell:
+        return work(task, tell)
+
+
+def _message_sender(topic: str) -> Callable[[str, Any], None]:
+    """Return what sends a task's small messages to the client that submitted it.
+
+    To be called in the task's own thread; what it returns may be called in any. Messages are what
+    JSON can hold; they are lost with their worker.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def send(kind: str, content: Any) -> None:
+        worker.log_event(topic, json.dumps((key, worker.address, kind, content), default=str))
+
+    return send
+
+
+def _n_threads(client: Any) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, TimeoutError) as error:
+        raise _scheduler_lost() from error
+
+
+def _scheduler_lost() -> WsiPipelineError:
+    return WsiPipelineError(
+        "the Dask scheduler was lost", "Start it and the workers, then run again: it goes on"
+    )
+
+
+def _result_of(future: Any) -> Any:
+    """Return a finished future's result, or that every worker which took it up died over it.
+
+    Raises
+    ------
+    WsiPipelineError
+        Where the scheduler is gone.
+    """
+    from distributed import KilledWorker
+
+    if future.status in ("cancelled", "lost"):
+        raise _scheduler_lost()
+    try:
+        return future.result()
+    except KilledWorker:
+        return Lost(LossCause.CRASHED, "every worker that took it up died")
