@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -257,41 +256,6 @@ def test_no_scheduler_is_said_with_how_to_start_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("wsi_pipeline.execution.backend.ANSWER_SECONDS", 0.5)
     config = load_config(None, {"execution": {"scheduler": "tcp://127.0.0.1:1"}})
     with pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:1.*dask worker"), _opened(config):
-        pass
-
-
-class FakeSlurm:
-    """Stands in for dask_jobqueue.SLURMCluster: a local cluster that remembers its arguments."""
-
-    arguments: dict[str, Any]
-    jobs = 0
-
-    def __init__(self, *, cores: int = 1, **arguments: Any) -> None:
-        if "colour" in arguments:
-            raise TypeError("unexpected keyword argument 'colour'")
-        FakeSlurm.arguments = {"cores": cores, **arguments}
-
-    def scale(self, jobs: int) -> None:
-        FakeSlurm.jobs = jobs
-
-
-def test_slurm_is_given_the_arguments_of_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wsi_pipeline.execution.backend import _slurm_cluster
-
-    module = ModuleType("dask_jobqueue")
-    module.SLURMCluster = FakeSlurm  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", module)
-    _slurm_cluster({"jobs": 20, "cores": 8, "memory": "32GB", "queue": "gpu"})
-    assert FakeSlurm.arguments == {"cores": 8, "memory": "32GB", "queue": "gpu"}
-    assert FakeSlurm.jobs == 20
-    with pytest.raises(ConfigError, match=r"execution\.slurm: .*colour.*SLURMCluster"):
-        _slurm_cluster({"colour": "red"})
-
-
-def test_slurm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    config = load_config(None, {"execution": {"slurm": {"cores": 1}}})
-    with pytest.raises(ConfigError, match=r"pip install 'wsi-pipeline\[slurm\]'"), _opened(config):
         pass
 
 

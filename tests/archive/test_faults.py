@@ -18,8 +18,8 @@ EXPECTED = {
     "segfault in classify": ("failed", "crashed: Segmentation fault", "decoder has a defect"),
     "abort in map": ("failed", "crashed: Aborted", "--retry-failed"),
     "exit in stain": ("failed", "crashed: exit 3", "--retry-failed"),
-    "sleep in open": ("failed", "nothing was finished in 5 s", "stall_seconds"),
-    "hold in classify": ("failed", "nothing was finished in 5 s", "stall_seconds"),
+    "sleep in open": ("failed", "nothing was finished in 8 s", "stall_seconds"),
+    "hold in classify": ("failed", "nothing was finished in 8 s", "stall_seconds"),
     "memory in classify": ("failed", "used more than 0.7 GB", "memory_gb"),
     "kill in map": ("failed", "crashed: killed by SIGKILL", "--retry-failed"),
     "kill once in classify": ("done", "", ""),
@@ -83,7 +83,7 @@ def test_whatever_a_slide_does_is_recorded_and_the_rest_is_done(
         "execution": {
             "isolation": "processes",
             "workers": 3,
-            "stall_seconds": 5.0,
+            "stall_seconds": 8.0,
             "memory_gb": 0.7,
             "block_px": 512,
         }

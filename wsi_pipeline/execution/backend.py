@@ -23,6 +23,7 @@ from wsi_pipeline.execution.executor import Executor, SerialExecutor
 from wsi_pipeline.execution.gpu_owner import gpu_owner, wants_owner
 from wsi_pipeline.execution.gpu_workers import gpu_worker_selector
 from wsi_pipeline.execution.processes import GIGA, ProcessExecutor
+from wsi_pipeline.execution.slurm import slurm_cluster
 
 ANSWER_SECONDS: Final = 10.0
 FEW_SLIDES: Final = 2
@@ -67,9 +68,16 @@ def open_backend(
         Where the scheduler does not answer, or SLURM is asked for without its package.
     """
     execution = config.execution
-    if execution.scheduler is not None or execution.slurm is not None:
-        with _client(execution.scheduler, execution.slurm) as client:
-            yield _cluster_backend(client, config, n_slides)
+    if execution.scheduler is not None:
+        with _client(execution.scheduler) as client:
+            n_workers = len(client.nthreads())
+            yield _cluster_backend(client, config, n_slides, n_workers, f"{n_workers} workers")
+        return
+    if execution.slurm is not None:
+        with _slurm_client(dict(execution.slurm)) as client:
+            n_workers = len(client.cluster.plan)  # none of them has come yet
+            words = f"{n_workers} workers in SLURM jobs"
+            yield _cluster_backend(client, config, n_slides, n_workers, words)
         return
     cores = execution.workers or available_cores()
     if execution.isolation == "threads" or (
@@ -95,15 +103,16 @@ def open_backend(
         yield Backend(processes, blocks, threads, True, words, owner=owner)
 
 
-def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
+def _cluster_backend(
+    client: Any, config: Config, n_slides: int, n_workers: int, workers: str
+) -> Backend:
     """Choose slides as tasks, or blocks where there are fewer slides than workers."""
     on_gpu_workers = config.inference.device == "gpu"
     worker_selector, words = anywhere, ""
     if on_gpu_workers:
         worker_selector = gpu_worker_selector(client)
         words = ", classification on those with GPU"
-    n_workers = len(client.nthreads())
-    words = f"Dask, {n_workers} workers{words}, dashboard {client.dashboard_link}"
+    words = f"Dask, {workers}{words}, dashboard {client.dashboard_link}"
     cluster = ClusterExecutor(client, worker_selector, config.execution.stall_seconds)
     if n_slides < max(FEW_SLIDES, n_workers):
         blocks, cores = ClusterBlockExecutor(cluster), available_cores()
@@ -112,37 +121,23 @@ def _cluster_backend(client: Any, config: Config, n_slides: int) -> Backend:
 
 
 @contextmanager
-def _client(address: str | None, slurm: dict[str, Any] | None) -> Iterator[Any]:
+def _client(address: str) -> Iterator[Any]:
     from distributed import Client
 
-    if address is not None:
-        try:
-            client = Client(address, timeout=ANSWER_SECONDS)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at {address}",
-                "Start one with `dask scheduler`, workers with `dask worker ADDRESS --nthreads 1`",
-            ) from error
-        with client:
-            yield client
-        return
-    with _slurm_cluster(dict(slurm or {})) as cluster, Client(cluster) as client:
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {address}",
+            "Start one with `dask scheduler`, workers with `dask worker ADDRESS --nthreads 1`",
+        ) from error
+    with client:
         yield client
 
 
-def _slurm_cluster(arguments: dict[str, Any]) -> Any:
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
-        raise ConfigError(
-            "execution.slurm needs the package dask-jobqueue", "pip install 'wsi-pipeline[slurm]'"
-        ) from error
-    jobs = int(arguments.pop("jobs", 1))
-    try:
-        cluster = SLURMCluster(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"execution.slurm: {error}", "Its keys are the arguments of dask_jobqueue.SLURMCluster"
-        ) from error
-    cluster.scale(jobs=jobs)
-    return cluster
+@contextmanager
+def _slurm_client(arguments: dict[str, Any]) -> Iterator[Any]:
+    from distributed import Client
+
+    with slurm_cluster(arguments) as cluster, Client(cluster) as client:
+        yield client
