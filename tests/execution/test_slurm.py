@@ -8,7 +8,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster
+from distributed.deploy.spec import ProcessInterface
 
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError
@@ -31,15 +32,18 @@ class LocalJobs(LocalCluster):
         )
 
 
-class RefusedJob(Worker):
-    async def start_unsafe(self) -> None:
+class RefusedJob(ProcessInterface):
+    """As dask-jobqueue's: closing it leaves its status as it is."""
+
+    async def start(self) -> None:
         raise RuntimeError("sbatch: error: Memory specification can not be satisfied")
+
+    async def close(self) -> None: ...
 
 
 class RefusedJobs(LocalJobs):
     def new_worker_spec(self) -> dict[Any, dict[str, Any]]:
-        specs: dict[Any, dict[str, Any]] = super().new_worker_spec()
-        return {name: {**spec, "cls": RefusedJob} for name, spec in specs.items()}
+        return {name: {"cls": RefusedJob, "options": {}} for name in super().new_worker_spec()}
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ STOP_SECONDS: Final = 2.0
 WATCHDOG_STATUS: Final = 1
 """What a process ends with that its watchdog has ended, ..."""
 ABOUT: Final = 0.5
-"""... and for what share of its limit nothing was heard then: messages arrive late on a busy machine."""
+"""... and for what share of its limit nothing was heard then: messages may arrive late."""
 KILLED_TWICE: Final = 2
 """A process killed from outside may have been in the way of another: its task gets one more try."""
 _BEGUN, _RESULT, _ERROR, _PROGRESS, _LOG = range(5)

@@ -48,7 +48,7 @@ def slurm_cluster(arguments: dict[str, Any]) -> Iterator[Any]:
             cluster.sync(_submit, cluster, jobs)
         except (RuntimeError, OSError) as error:  # the first: sbatch has said no, and why
             raise ConfigError(
-                f"SLURM takes no such job: {error}",
+                f"SLURM takes no such job: {' '.join(str(error).split())}",
                 "Compare `execution.slurm` with what `sinfo` and `scontrol show partition` say",
             ) from error
         with jobs_kept_up(cluster):
@@ -58,7 +58,21 @@ def slurm_cluster(arguments: dict[str, Any]) -> Iterator[Any]:
 async def _submit(cluster: Any, jobs: int) -> None:
     for _ in range(jobs):  # not scale(), which would say in a log alone that a job is refused
         cluster.worker_spec.update(cluster.new_worker_spec())
-    await cluster
+    await _start(cluster)
+
+
+async def _start(cluster: Any) -> None:
+    """Start what is wanted and not there; forget jobs that are refused, so that all can close."""
+    from distributed import Status
+
+    try:
+        await cluster
+    except (RuntimeError, OSError):
+        refused = {k: job for k, job in cluster.workers.items() if job.status is Status.created}
+        for name, job in refused.items():
+            del cluster.workers[name]
+            job.status = Status.closed
+        raise
 
 
 @contextmanager
@@ -89,9 +103,9 @@ def _keep_up(cluster: Any, over: threading.Event) -> None:
             logger.warning("%d jobs have ended; SLURM is asked for others", len(for_good))
             try:
                 cluster.sync(_ask_again, cluster, for_good)
-            except (RuntimeError, OSError) as error:
+                seen -= for_good
+            except (RuntimeError, OSError) as error:  # asked again at a later look
                 logger.warning("SLURM gives no other job: %s", error)
-            seen -= for_good
         missed = ended - for_good
 
 
@@ -108,4 +122,4 @@ def _jobs_with_workers(cluster: Any) -> set[Any]:
 async def _ask_again(cluster: Any, jobs: set[Any]) -> None:
     for job in jobs & cluster.workers.keys():
         await cluster.workers.pop(job).close()
-    await cluster  # which starts what is wanted and not there
+    await _start(cluster)
