@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.deploy.spec import ProcessInterface
 
+from tests.archive.faults import work_of_test
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.execution import slurm
 from wsi_pipeline.execution.backend import open_backend
+from wsi_pipeline.execution.cluster import ClusterExecutor
+from wsi_pipeline.execution.executor import Lost, discard_progress
 from wsi_pipeline.execution.slurm import slurm_cluster
 
 
@@ -123,3 +127,37 @@ def _workers(cluster: Any) -> dict[int, str]:
     """Return the address of each job's worker."""
     workers = cluster.scheduler_info["workers"]
     return {worker["name"]: address for address, worker in workers.items()}
+
+
+def test_a_run_without_any_worker_says_so_once_and_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsi_pipeline.execution.cluster.LOOK_SECONDS", 0.1)
+    results: dict[str, str | Lost] = {}
+    with LocalJobs() as cluster, Client(cluster) as client:
+        threading.Timer(0.5, lambda: cluster.scale(1)).start()
+        ClusterExecutor(client).run(work_of_test, ["a"], results.__setitem__, discard_progress)
+    assert str(results["a"]).startswith("a by ")
+    assert caplog.text.count("no worker is connected") == 1
+
+
+def test_a_result_that_died_with_its_worker_is_made_again() -> None:
+    results: dict[str, str | Lost] = {}
+    with LocalJobs() as cluster, Client(cluster) as client:
+        cluster.scale(2)
+        client.wait_for_workers(2)
+
+        def report(task: str, result: str | Lost) -> None:
+            assert task not in results
+            if not results:
+                time.sleep(0.5)  # the other is finished, its result not fetched yet
+                for name in (0, 1):
+                    cluster.sync(cluster.workers.pop(name).close)
+                cluster.sync(slurm._start, cluster)
+            results[task] = result
+
+        ClusterExecutor(client).run(work_of_test, ["a", "b"], report, discard_progress)
+    assert {task: str(result)[:5] for task, result in results.items()} == {
+        "a": "a by ",
+        "b": "b by ",
+    }

@@ -7,6 +7,7 @@ files. So the same function runs in a thread, in another process or on another m
 from __future__ import annotations
 
 import json
+import logging
 import math
 import queue
 import time
@@ -28,6 +29,8 @@ from wsi_pipeline.execution.executor import (
 )
 from wsi_pipeline.execution.watchdog import outer_limit
 from wsi_pipeline.execution.worker_logging import log_again, logs_sent_to
+
+logger = logging.getLogger(__name__)
 
 AHEAD: Final = 2
 """Tasks under way for each worker thread: enough that none waits, few enough that a scheduler with
@@ -110,6 +113,7 @@ class _ClusterRun:
         self._running: dict[str, tuple[Any, Any]] = {}
         self._heard: dict[str, tuple[str, float]] = {}
         """For each task that has begun: on which worker, and when that last told something."""
+        self._is_waiting = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -132,7 +136,7 @@ class _ClusterRun:
         waiting, bound, place, look_again = deque(tasks), 0, worker_selector(), 0.0
         while waiting or self._running:
             if time.monotonic() >= look_again:
-                bound, place = AHEAD * max(1, _n_threads(self.client)), worker_selector()
+                bound, place = AHEAD * max(1, self._n_threads()), worker_selector()
                 self._check_silence()
                 look_again = time.monotonic() + LOOK_SECONDS
             while waiting and len(self._running) < bound:
@@ -147,10 +151,24 @@ class _ClusterRun:
             if isinstance(item, tuple):  # an event: its time, and what `_message_sender` has sent
                 self._take(*json.loads(item[1]))
                 continue
+            if item.status == "lost":  # its worker died with the result: Dask does it again
+                item.add_done_callback(self._inbox.put)
+                continue
             task, _ = self._running.pop(item.key)
             self._heard.pop(item.key, None)
             yield task, item
             item.release()
+
+    def _n_threads(self) -> int:
+        """Return how many tasks the workers can do at a time; say it once where there are none."""
+        try:
+            n_threads = int(sum(self.client.nthreads().values()))
+        except (OSError, TimeoutError) as error:
+            raise _scheduler_lost() from error
+        if not n_threads and not self._is_waiting:
+            logger.warning("no worker is connected: all waits until one comes")
+        self._is_waiting = not n_threads
+        return n_threads
 
     def _take(self, key: str, address: str, kind: str, content: Any) -> None:
         if key not in self._running:
@@ -217,13 +235,6 @@ def _message_sender(topic: str) -> Callable[[str, Any], None]:
     return send
 
 
-def _n_threads(client: Any) -> int:
-    try:
-        return sum(client.nthreads().values())
-    except (OSError, TimeoutError) as error:
-        raise _scheduler_lost() from error
-
-
 def _scheduler_lost() -> WsiPipelineError:
     return WsiPipelineError(
         "the Dask scheduler was lost", "Start it and the workers, then run again: it goes on"
@@ -240,7 +251,7 @@ def _result_of(future: Any) -> Any:
     """
     from distributed import KilledWorker
 
-    if future.status in ("cancelled", "lost"):
+    if future.status == "cancelled":
         raise _scheduler_lost()
     try:
         return future.result()
