@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import pickle
 import shutil
 import threading
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 
 from tests.archive.conftest import Archive, Diary
 from wsi_pipeline.archive import RunOutcome, make_jobs
+from wsi_pipeline.archive.record import kept_of, metrics, outcome_of
 from wsi_pipeline.errors import ConfigError, ModelError, StorageError
 from wsi_pipeline.execution.locks import slide_lock
 from wsi_pipeline.geometry import Box, Size
 from wsi_pipeline.inputs.slide_list import SlideEntry
 from wsi_pipeline.pipeline.resolved import SlideJob
+from wsi_pipeline.results.status import read_status
 
 
 def summary_of(archive: Archive) -> dict[str, dict[str, str]]:
@@ -386,3 +389,16 @@ def test_slides_of_several_sizes_are_done(archive: Archive) -> None:
     archive.add("a", size_l0=Size(600, 500), hot_box_l0=Box(0, 0, 400, 400))
     archive.add("b")
     assert archive.run().done == 2
+
+
+def test_what_is_kept_of_a_slide_in_a_long_run_is_all_that_the_record_needs(
+    archive: Archive,
+) -> None:
+    archive.add("a")
+    archive.run()
+    whole = read_status(archive.out / "slides" / "a")
+    kept = kept_of(whole)
+    assert whole is not None
+    assert outcome_of(kept) == outcome_of(whole) == archive.record()["outcomes"]["a"]
+    assert metrics([kept], 1.0) == metrics([whole], 1.0)
+    assert len(pickle.dumps(kept)) < len(pickle.dumps(whole)) / 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wsi_pipeline.archive.meters import QueueMeter
-from wsi_pipeline.archive.record import RunMetrics, metrics
+from wsi_pipeline.archive.record import RunMetrics, kept_of, metrics
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, record_loss
 from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.executor import Lost
@@ -128,7 +128,7 @@ class RunProgress:
         return RunOutcome(done, empty, failed, len(self.statuses) - len(self._done_now))
 
     def _enter(self, job: SlideJob, status: AnyStatus | None, *, skipped: bool) -> None:
-        self.statuses[job.slide_id] = status
+        self.statuses[job.slide_id] = kept_of(status)
         if not skipped:
             self._done_now.add(job.slide_id)
         self.summary.update(job.slide_id, status)

@@ -165,6 +165,14 @@ _KEPT: Final = frozenset(
 )
 
 
+def kept_of(status: AnyStatus | None) -> AnyStatus | None:
+    """Return a status with what the record needs alone: all of it is 15 kB a slide, this 2 kB."""
+    if status is None:
+        return None
+    names = (_KEPT | {"duplicate_of"}) & type(status).model_fields.keys()
+    return type(status).model_construct(**{name: getattr(status, name) for name in names})
+
+
 def outcome_of(status: AnyStatus | None) -> dict[str, object]:
     """Return the part of a slide's status that the record keeps, for whoever reads the file."""
     return status.model_dump(include=set(_KEPT)) if status else {}
