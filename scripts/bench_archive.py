@@ -2,13 +2,14 @@
 """Measure archive runs: speed against the floor, scaling, overhead of scheduling, memory.
 
 Give a folder of slides; every figure is a ratio or a time of this one run on this machine. Parts
-are chosen by name: speed floor slow scaling cluster overhead memory (default: all).
+are chosen by name: speed floor slow scaling executors cluster overhead memory (default: all).
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import multiprocessing
 import os
 import random
 import shutil
@@ -17,12 +18,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
+from benching import Stopwatch, local_cluster, peak_of_the_tree
 
 from wsi_pipeline.archive import make_jobs, run_slides
 from wsi_pipeline.archive.slide_task import SlideOutcome, SlideTask, do_task
@@ -36,12 +38,14 @@ from wsi_pipeline.geometry import Box
 from wsi_pipeline.inputs import SlideEntry, find_slides
 from wsi_pipeline.pipeline.blocks import cut_patches
 from wsi_pipeline.pipeline.plan import SlidePlan, kept_in, plan_slide
-from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob, resolve_run
-from wsi_pipeline.results.status import AnyStatus, Failed, Queued
+from wsi_pipeline.pipeline.resolved import ResolvedRun, resolve_run
+from wsi_pipeline.results.status import Queued
 from wsi_pipeline.results.summary import Summary
 from wsi_pipeline.slides import read_canvas, tiff_tiles
 
-PARTS = ("speed", "floor", "slow", "scaling", "cluster", "overhead", "memory")
+PARTS = ("speed", "floor", "slow", "scaling", "executors", "cluster", "overhead", "memory")
+EXECUTORS = ("one process", "processes", "local cluster", "remote cluster")
+EXECUTOR_ROUNDS = 2
 CLUSTER_SLIDES = 1000
 MEDIAN_LATENCY_SECONDS = 2.0
 QUEUED_SLIDES = 10_000
@@ -54,28 +58,6 @@ READ_LATENCY_SECONDS = 0.01
 """Of each tile on the simulated slow drive: a busy network drive answers in 1 to 20 ms."""
 DRIVE_BYTES_PER_SECOND = 50e6
 """Of a file that is copied from it as a whole."""
-
-
-class Stopwatch:
-    """A watcher that knows when the first slide began: start-up is not counted."""
-
-    def __init__(self) -> None:
-        self.first = self.last = 0.0
-        self.failed = 0
-
-    def run_started(self, run_id: str, n_slides: int, where: str) -> None:  # noqa: ARG002
-        print(f"    {where}", flush=True)
-
-    def slide_started(self, job: SlideJob) -> None:  # noqa: ARG002
-        self.first = self.first or time.perf_counter()
-
-    def patches_done(self, job: SlideJob, done: int, n_patches: int) -> None: ...
-
-    def slide_finished(self, job: SlideJob, status: AnyStatus | None, *, skipped: bool) -> None:  # noqa: ARG002
-        self.last = time.perf_counter()
-        self.failed += isinstance(status, Failed)
-
-    def waiting_for(self, job: SlideJob, owner: str) -> None: ...
 
 
 def main() -> int:
@@ -145,6 +127,55 @@ def bench_slow(entries: list[SlideEntry], folder: Path, options: argparse.Namesp
 def bench_scaling(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
     one, two = (timed_run(entries, folder, config_of(options, workers)) for workers in (1, 2))
     print(f"  1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} times")
+
+
+def bench_executors(entries: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:
+    """Do the slides by each executor in turns, each time in a new process as a command would.
+
+    Start-up lasts until the first slide begins. The remote cluster's workers wait already: what
+    they take to start is not counted, but for the first task's imports.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    seconds: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(EXECUTOR_ROUNDS):
+        for name in EXECUTORS:
+            ours, theirs = spawn.Pipe()
+            arguments = (name, entries, folder / "executors", options, theirs)
+            process = spawn.Process(target=time_executor, args=arguments)
+            process.start()
+            seconds.setdefault(name, []).append(ours.recv())
+            process.join()
+    own = min(whole for _, whole, _ in seconds["processes"])
+    for name, rounds in seconds.items():
+        start, whole, memory = (min(column) for column in zip(*rounds, strict=True))
+        print(
+            f"  {name}: {whole:.1f} s ({', '.join(f'{r[1]:.1f}' for r in rounds)}), "
+            f"{whole / own:.2f} times own processes, the first slide after {start:.1f} s, "
+            f"{memory:.0f} MB in all"
+        )
+
+
+def time_executor(
+    name: str, entries: list[SlideEntry], folder: Path, options: argparse.Namespace, pipe: Any
+) -> None:
+    """Send the seconds until the first slide began and until the end, and the memory, MB."""
+    shutil.rmtree(folder, ignore_errors=True)
+    execution: dict[str, Any] = {"workers": options.workers, "isolation": "processes"}
+    with ExitStack() as stack:
+        if name == "one process":
+            execution["isolation"] = "threads"
+        if name == "remote cluster":
+            execution["scheduler"] = stack.enter_context(local_cluster(options.workers))
+        start = time.perf_counter()
+        if name == "local cluster":
+            execution["scheduler"] = stack.enter_context(local_cluster(options.workers))
+        config = load_config(options.config, {"model": options.model, "execution": execution})
+        watch, peak = Stopwatch(), stack.enter_context(peak_of_the_tree())
+        run_slides(make_jobs(entries, config), resolve_run(config, folder), watch)
+        if name == "local cluster":
+            stack.close()  # to be stopped like the own processes, which have been
+        whole = time.perf_counter() - start
+    pipe.send((watch.first - start, whole, peak[0]))
 
 
 def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace) -> None:

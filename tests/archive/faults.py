@@ -73,8 +73,8 @@ def _hold_the_interpreter(*_: Any) -> None:
 
 def _eat_memory(*_arguments: Any) -> None:
     eaten = []
-    for _n in range(24):  # 1.6 GB: enough for the limit of the test, bearable for its machine
-        eaten.append(b"\1" * (64 << 20))
+    for _n in range(6):  # 1.6 GB: enough for the limit of the test, bearable for its machine
+        eaten.append(b"\1" * (256 << 20))
         time.sleep(0.01)
     time.sleep(600)
 

@@ -399,6 +399,6 @@ def test_what_is_kept_of_a_slide_in_a_long_run_is_all_that_the_record_needs(
     whole = read_status(archive.out / "slides" / "a")
     kept = kept_of(whole)
     assert whole is not None
-    assert outcome_of(kept) == outcome_of(whole) == archive.record()["outcomes"]["a"]
+    assert outcome_of(kept) == outcome_of(whole)
     assert metrics([kept], 1.0) == metrics([whole], 1.0)
     assert len(pickle.dumps(kept)) < len(pickle.dumps(whole)) / 2
