@@ -147,15 +147,15 @@ def test_log_lines_are_json_with_one_run_id(slides: Path, tmp_path: Path) -> Non
     assert {line["message"] for line in lines} >= {"run started", "slide started"}
 
 
-def small_blocks(out: Path, isolation: str = "threads") -> Path:
+def small_blocks(out: Path, isolation: str = "threads", tiling: str = "") -> Path:
     config = out.with_name(f"small_blocks_{isolation}.yaml")
-    config.write_text(f"execution: {{block_px: 256, isolation: {isolation}}}\n")
+    config.write_text(f"execution: {{block_px: 256, isolation: {isolation}}}\n{tiling}")
     return config
 
 
-def started(slides: Path, out: Path, *words: str) -> subprocess.Popen[bytes]:
+def started(slides: Path, out: Path, *words: str, tiling: str = "") -> subprocess.Popen[bytes]:
     """Start a real run of small blocks in processes of its own."""
-    config = small_blocks(out, "processes")
+    config = small_blocks(out, "processes", tiling)
     return subprocess.Popen(
         [*COMMAND, slides, "-o", out, "--model", MODEL, "--outputs", "map", "-c", config, *words],
         stdout=subprocess.DEVNULL,
@@ -175,17 +175,28 @@ def wait_for(out: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
 MOMENTS = ("run.json", "slides/a/status.json", "slides/*/working/block_*", "slides/*/*.zarr*")
 
 
+@pytest.mark.parametrize(
+    ("tiling", "moments"),
+    [
+        ("", MOMENTS),
+        ("tiling: {border_step: 2}\n", ("slides/*/working/block_*", "slides/*/working/pass_2")),
+    ],
+    ids=["plain", "borders"],
+)
 def test_runs_that_are_killed_again_and_again_end_as_if_undisturbed(
-    slides: Path, tmp_path: Path
+    slides: Path, tmp_path: Path, tiling: str, moments: tuple[str, ...]
 ) -> None:
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    assert run(slides, "-o", undisturbed, "--outputs", "map") == 0
-    for moment in MOMENTS:
-        process = started(slides, out)
+    config = tmp_path / "large_blocks.yaml"
+    config.write_text(tiling or "{}")
+    assert run(slides, "-o", undisturbed, "--outputs", "map", "-c", config) == 0
+    for moment in moments:
+        process = started(slides, out, tiling=tiling)
         wait_for(out, moment, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert run(slides, "-o", out, "--outputs", "map", "-c", small_blocks(out)) == 0
+    config = small_blocks(out, tiling=tiling)
+    assert run(slides, "-o", out, "--outputs", "map", "-c", config) == 0
     assert map_bytes(out) == map_bytes(undisturbed)
     assert not list(out.glob("slides/*/working"))
     assert not list(out.rglob("*.part"))
