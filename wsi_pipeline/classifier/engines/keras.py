@@ -46,7 +46,8 @@ class KerasClassifier(PatchClassifier):
         if mixed_precision:
             model = in_precision(model, "mixed_bfloat16")
             self._device += ", mixed precision"
-        self._call = compiled(
+        # takes a batch of bytes; what it gives stays on the device
+        self.network = compiled(
             _from_bytes(model, card), with_xla=is_worth_compiling(on_gpu=mixed_precision)
         )
 
@@ -86,7 +87,7 @@ class KerasClassifier(PatchClassifier):
             if len(part) < self._batch_size:  # one shape: compiled once
                 batch = np.zeros((self._batch_size, *patches.shape[1:]), np.uint8)
                 batch[: len(part)] = part
-            under_way.append((self._call(batch), len(part)))
+            under_way.append((self.network(batch), len(part)))
             if len(under_way) > BATCHES_UNDER_WAY:
                 yield _fetched(*under_way.popleft())
         while under_way:

@@ -126,7 +126,7 @@ def train(
     judging = _Judging.of(validation.sample(per_patient, np.random.default_rng(0)), options)
     material = _Material.of(data, negatives, options)
     n_steps = len(material.batches(options, 0))
-    trainer = _new_trainer(data.images.shape[1], options, n_steps)
+    trainer = new_trainer(data.images.shape[1], options, n_steps)
     history = _history(work, options)
     if history:
         _restore(trainer, work, options, len(history), n_steps)
@@ -195,7 +195,7 @@ def predict(model: keras.Model, images: NDArray[Any], batch: int = 256) -> NDArr
     return np.concatenate(parts).astype(np.float32)
 
 
-def _new_trainer(side_px: int, options: TrainingOptions, n_steps: int) -> keras.Model:
+def new_trainer(side_px: int, options: TrainingOptions, n_steps: int) -> keras.Model:
     """Return augmentation and network as one model, compiled."""
     keras.utils.set_random_seed(options.seed)
     network = _network(side_px, options)
@@ -207,7 +207,7 @@ def _new_trainer(side_px: int, options: TrainingOptions, n_steps: int) -> keras.
     inputs = keras.Input((side_px, side_px, 3), dtype="float32")
     trainer = keras.Model(inputs, network(histology_augmentation(options)(inputs)))
     n_epochs = options.head_epochs or options.epochs
-    _compile(trainer, options, options.learning_rate, n_steps, n_epochs)
+    compile_for_training(trainer, options, options.learning_rate, n_steps, n_epochs)
     return trainer
 
 
@@ -231,12 +231,13 @@ def _begin_tuning(trainer: keras.Model, options: TrainingOptions, n_steps: int) 
     """Let the top of the base train too, with a schedule of its own."""
     unfreeze_top(trainer.get_layer(options.architecture), options.tuned_share)
     n_epochs = options.epochs - options.head_epochs
-    _compile(trainer, options, options.tuning_rate, n_steps, n_epochs)
+    compile_for_training(trainer, options, options.tuning_rate, n_steps, n_epochs)
 
 
-def _compile(
+def compile_for_training(
     trainer: keras.Model, options: TrainingOptions, rate: float, steps: int, n_epochs: int
 ) -> None:
+    """Give a model the loss and the optimizer of the options, its rate for so many epochs."""
     optimizer = make_optimizer(
         options.optimizer,
         learning_rate=rate,
