@@ -187,7 +187,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 def _measure_familiarity(options: argparse.Namespace) -> int:
     """Measure anew what is familiar and say what was found."""
     from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
-    from wsi_pipeline.learning.training.recipe import measure_familiarity
+    from wsi_pipeline.learning.training.familiarity import measure_familiarity
 
     card = find_model(options.model or DEFAULT_MODEL)
     card = measure_familiarity(card, options.dataset, options.negatives, options.out)

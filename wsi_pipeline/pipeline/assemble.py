@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import wsi_pipeline
 from wsi_pipeline.classifier import ContextRefinement, ModelCard
+from wsi_pipeline.classifier.familiarity import SlideFamiliarity
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import FloatArray
@@ -63,8 +64,7 @@ def assemble_map(
     fingerprint: str,
 ) -> ProbabilityMap:
     """Return the map on the cells from the layers on the patch positions."""
-    grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
-    card = run.card
+    grid, config, card = plan.grid, run.config, run.card
     known = slide_familiarity(card, plan, layers)
     layers = {**layers, "probability": recalibrated(layers["probability"], known)}
     patches = with_estimates(plan, layers, config)
@@ -75,7 +75,36 @@ def assemble_map(
         # Patches, not their means, are what it was fitted on: means are less sure of themselves.
         refined = context.refine(patches, grid.cells_per_patch, plan.patch_tissue())
         values, raw = on_cells(refined, layers["probability"], grid)[0], values
-    attributes = {
+    spread = layers.get("uncertainty")
+    quality = flags_from_patches(layers["quality"], grid)
+    quality[~np.isnan(values)] |= pen_flags(plan)[~np.isnan(values)]
+    return ProbabilityMap(
+        values=values,
+        raw=raw,
+        tissue=plan.tissue,
+        origin_l0=grid.origin_l0,
+        step_l0=grid.step_l0,
+        mpp=plan.mpp,
+        attributes=map_attributes(run, plan, normalizer, fingerprint, known),
+        uncertainty=None if spread is None else cells_from_patches(spread, grid),
+        quality=quality,
+        **marks,
+        familiarity=cell_familiarity(card, layers, grid),
+        mask=raster_of(plan),
+    )
+
+
+def map_attributes(
+    run: ResolvedRun,
+    plan: SlidePlan,
+    normalizer: StainNormalizer | None,
+    fingerprint: str,
+    known: SlideFamiliarity | None,
+) -> dict[str, Any]:  # of many kinds: as the interface has it
+    """Return what stands beside the numbers of a map, see the interface of `probability.zarr`."""
+    grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
+    card = run.card
+    return {
         "version": wsi_pipeline.__version__,
         "slide": {
             "name": shown(info.path.name),
@@ -95,28 +124,11 @@ def assemble_map(
         "white_balance": plan.white_balance.to_dict(),
         "threshold": threshold_of(config, card),
         "familiarity": known.to_dict() if known else None,
-        "context": raw is not None,
+        "context": context_of(config, card) is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),
         "notice": wsi_pipeline.NOTICE,
     }
-    spread = layers.get("uncertainty")
-    quality = flags_from_patches(layers["quality"], grid)
-    quality[~np.isnan(values)] |= pen_flags(plan)[~np.isnan(values)]
-    return ProbabilityMap(
-        values=values,
-        raw=raw,
-        tissue=plan.tissue,
-        origin_l0=grid.origin_l0,
-        step_l0=grid.step_l0,
-        mpp=plan.mpp,
-        attributes=attributes,
-        uncertainty=None if spread is None else cells_from_patches(spread, grid),
-        quality=quality,
-        **marks,
-        familiarity=cell_familiarity(card, layers, grid),
-        mask=raster_of(plan),
-    )
 
 
 def raster_of(plan: SlidePlan) -> TissueRaster:

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import ModelCard, load_classifier, logit
 from wsi_pipeline.classifier.familiarity import FamiliarityReference
+from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import FloatArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
+from wsi_pipeline.learning.data.layouts import read_dataset
+from wsi_pipeline.learning.data.negatives import read_negatives
+from wsi_pipeline.learning.data.normalization import normalize_patches, stain_reference_of
 from wsi_pipeline.learning.training.extend import extend_model
 from wsi_pipeline.learning.training.shift import Copies, fit_shift
 
@@ -30,6 +34,7 @@ SHRINKAGE: Final = 0.3
 FLAGGED: Final = 0.05
 """Share of the archive's own slides that are called unfamiliar."""
 N_QUANTILES: Final = 201
+MEASURING_SEED: Final = 0
 
 
 def with_features(network: keras.Model, training: PatchDataset) -> keras.Model:
@@ -101,6 +106,43 @@ def add_familiarity(
     reference = replace(reference, calibration=known)
     record = {**reference.to_dict(), "slides": len(slides)}
     return extend_model(card, {"familiarity": record}, out)
+
+
+def measure_familiarity(
+    card: ModelCard, dataset: Path, negatives: Path | None, out: Path
+) -> ModelCard:
+    """Measure anew what is familiar to a finished model, on the patients that it was made with.
+
+    Raises
+    ------
+    ModelError
+        Where the network has no second output.
+    DatasetError
+        Where the data set holds none of the model's training or of its validation patients.
+    """
+    if card.familiarity is None:
+        raise ModelError(
+            f"{card.name} gives no features beside its probabilities",
+            "Train it anew: `wsi-pipeline train` writes networks that do",
+        )
+    data = read_dataset(dataset, card.patch_size_px)
+    split, method = card.record.get("split") or {}, card.stain
+    sides = [data.of_patients(split.get(side, ())) for side in ("train", "validation")]
+    if not all(len(side) for side in sides):
+        raise DatasetError(
+            f"{dataset} holds {len(sides[0])} patches of the training patients of {card.name} and "
+            f"{len(sides[1])} of its validation patients",
+            "Give the data set that it was trained on",
+        )
+    reference = stain_reference_of(sides[0])
+    other = None
+    if negatives is not None:
+        other = read_negatives(
+            negatives, card.patch_size_px, card.spacing_um_px, MEASURING_SEED, card.glass_rgb
+        )
+        other = normalize_patches(other, method, reference)
+    training, validation = (normalize_patches(side, method, reference) for side in sides)
+    return add_familiarity(card, training, validation, other, out)
 
 
 def _served(features: FloatArray | None) -> FloatArray:

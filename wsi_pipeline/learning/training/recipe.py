@@ -26,7 +26,7 @@ from wsi_pipeline.classifier import (
     sha256_of,
     sigmoid,
 )
-from wsi_pipeline.errors import ConfigError, DatasetError, ModelError
+from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.division import Division, divide
 from wsi_pipeline.learning.data.folds import TABLE, OutOfFold
@@ -52,7 +52,6 @@ from wsi_pipeline.learning.training.trainer import EpochProgress, predict, train
 logger = logging.getLogger(__name__)
 
 HIGH_SENSITIVITY: Final = 0.95
-MEASURING_SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,43 +257,6 @@ class _DataRecord(TypedDict):
     prevalence: float
     problems: dict[str, int]
     other_tissue: NotRequired[_OtherTissue]
-
-
-def measure_familiarity(
-    card: ModelCard, dataset: Path, negatives: Path | None, out: Path
-) -> ModelCard:
-    """Measure anew what is familiar to a finished model, on the patients that it was made with.
-
-    Raises
-    ------
-    ModelError
-        Where the network has no second output.
-    DatasetError
-        Where the data set holds none of the model's training or of its validation patients.
-    """
-    if card.familiarity is None:
-        raise ModelError(
-            f"{card.name} gives no features beside its probabilities",
-            "Train it anew: `wsi-pipeline train` writes networks that do",
-        )
-    data = read_dataset(dataset, card.patch_size_px)
-    split, method = card.record.get("split") or {}, card.stain
-    sides = [data.of_patients(split.get(side, ())) for side in ("train", "validation")]
-    if not all(len(side) for side in sides):
-        raise DatasetError(
-            f"{dataset} holds {len(sides[0])} patches of the training patients of {card.name} and "
-            f"{len(sides[1])} of its validation patients",
-            "Give the data set that it was trained on",
-        )
-    reference = stain_reference_of(sides[0])
-    other = None
-    if negatives is not None:
-        other = read_negatives(
-            negatives, card.patch_size_px, card.spacing_um_px, MEASURING_SEED, card.glass_rgb
-        )
-        other = normalize_patches(other, method, reference)
-    training, validation = (normalize_patches(side, method, reference) for side in sides)
-    return add_familiarity(card, training, validation, other, out)
 
 
 def _interface(recipe: Recipe) -> _Interface:
