@@ -84,7 +84,7 @@ def jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:
     Image.fromarray(sheet.reshape(n * SHEET_PX, SHEET_PX, 3)).save(
         buffer, "JPEG", quality=quality, subsampling=subsampling
     )
-    with Image.open(buffer) as picture:
+    with Image.open(buffer, formats=["JPEG"]) as picture:
         back = np.asarray(picture).reshape(sheet.shape)
     return np.ascontiguousarray(back[:, before : before + side, before : before + side])
 
