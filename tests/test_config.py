@@ -38,6 +38,7 @@ def test_a_typo_is_refused_with_the_nearest_key(tmp_path: Path) -> None:
         ("- a\n- b", "holds list"),
         ("a: [", "not YAML"),
         ("tisue: {}", "did you mean tissue"),
+        ("tisue:\n  # min_tissue_share: 0.2", "did you mean tissue"),
         ("execution: {workers: -1}", r"execution\.workers is -1"),
     ],
 )
@@ -93,3 +94,10 @@ def test_anything_else_is_answered_with_what_to_pass() -> None:
 def test_a_wrong_key_of_a_mapping_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown key tiling\.stride; did you mean stride_px"):
         as_config({"tiling": {"stride": 25}})
+
+
+@pytest.mark.parametrize("empty", [{}, {"threshold": None}])
+def test_a_wrong_section_of_a_mapping_is_named_though_it_says_nothing(empty: object) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key region; did you mean regions"):
+        as_config({"region": empty})
+    assert as_config({"regions": empty}) == Config()

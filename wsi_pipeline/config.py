@@ -189,7 +189,10 @@ class Config(Section):
     def _no_empty_sections(cls, values: Any) -> Any:
         """Let a section whose keys are all commented out stand in a file."""
         if isinstance(values, dict):
-            return {key: value for key, value in values.items() if value is not None}
+            known = cls.model_fields
+            return {
+                key: value for key, value in values.items() if value is not None or key not in known
+            }
         return values
 
     def map_sha256(self, model_sha256: str) -> str:
@@ -284,8 +287,7 @@ def _lay_over(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(values.get(key) or {}, dict):
             section = values.get(key) or {}
             _lay_over(section, value)
-            if section:
-                values[key] = section
+            values[key] = section  # an empty one too: its name may be wrong
         elif value is not None:
             values[key] = value
 

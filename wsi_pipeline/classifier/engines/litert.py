@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 
 from wsi_pipeline.classifier.card import ModelCard
 from wsi_pipeline.classifier.classifier import PatchClassifier, calibrated, split_outputs
+from wsi_pipeline.classifier.engines.stderr_filter import logged_lines
 from wsi_pipeline.errors import ModelError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 
 BATCH = 16
 """Fixed, so that no result depends on how many patches come at once."""
+
+
+GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+"""What the first interpreter of a process writes; no setting of LiteRT's keeps it away."""
 
 
 class LiteRTClassifier(PatchClassifier):
@@ -65,6 +72,9 @@ class LiteRTClassifier(PatchClassifier):
 class _Engine:
     """One interpreter, for one thread at a time."""
 
+    _first = threading.Lock()
+    _greeted = False
+
     def __init__(self, card: ModelCard) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
@@ -75,12 +85,19 @@ class _Engine:
             self._input = self._interpreter.get_input_details()[0]["index"]
             self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
             self._interpreter.resize_tensor_input(self._input, self._shape, strict=False)
-            self._interpreter.allocate_tensors()
+            self._allocate()
         except (ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{card.litert_path} cannot be loaded: {error}",
                 "Delete model.tflite to use the Keras model, or make the folder again",
             ) from error
+
+    def _allocate(self) -> None:
+        with _Engine._first:  # others wait, so that the descriptor is turned aside by one alone
+            greets = not _Engine._greeted
+            with logged_lines(GREETING) if greets else nullcontext():
+                self._interpreter.allocate_tensors()
+            _Engine._greeted = True
 
     def run(self, patches: RgbArray) -> list[FloatArray]:
         """Return what each output gives for at most `BATCH` patches."""
