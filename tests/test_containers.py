@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ import container_health
 import pytest
 import yaml
 
+from wsi_pipeline.cli import serve
 from wsi_pipeline.cli.main import COMMANDS
 from wsi_pipeline.config import load_config
 
@@ -98,3 +102,18 @@ def test_the_image_s_user_and_paths_are_those_of_the_pods() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_configuration_that_we_offer_is_valid(path: Path) -> None:
     assert load_config(path).model
+
+
+def test_the_service_of_systemd_gives_options_that_exist() -> None:
+    unit = (ROOT / "configs/systemd/wsi-pipeline.service").read_text()
+    (command,) = re.findall(r"^ExecStart=(.*?)(?<!\\)$", unit, re.MULTILINE | re.DOTALL)
+    program, *words = shlex.split(command.replace("\\\n", " "))
+    assert Path(program).name == "wsi-pipeline"
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    options, unknown = parser.parse_known_args(words[1:])
+    assert words[0] == "serve"
+    assert unknown == ["--log-json"]  # which every command has
+    assert options.users == Path("/etc/wsi-pipeline/users")
+    # the one place that may be written to holds reviews and audit log
+    assert f"ReadWritePaths={options.out}\n" in unit

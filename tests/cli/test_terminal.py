@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.phantoms import Phantom
-from wsi_pipeline.cli.main import EXIT_USAGE, main
+from wsi_pipeline.cli.main import EXIT_INTERRUPTED, EXIT_USAGE, main
 
 LITERT = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
 MODEL = Path(__file__).parents[1] / "models" / "darkness"
@@ -84,6 +84,25 @@ def test_a_bug_is_a_line_of_json_too() -> None:
     record = json.loads(line)
     assert record["message"] == "ZeroDivisionError: division by zero"
     assert "Traceback" in record["traceback"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without asking them")
+def test_sigterm_ends_a_command_as_ctrl_c_does() -> None:
+    # what containers and systemd send; the first process of a container would not even notice it
+    program = """
+import os, signal, sys, time
+from wsi_pipeline.cli import main, models
+def work(_options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+models.execute, sys.argv = work, ["wsi-pipeline", "models"]
+sys.exit(main.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == EXIT_INTERRUPTED
+    assert "the next run goes on from here" in done.stderr
 
 
 def test_wrong_usage_is_a_line_of_json_where_that_is_asked_for(

@@ -33,19 +33,19 @@ def test_every_layer_is_offered_and_the_map_is_seen_first(stored: Path) -> None:
     assert read is not None
     layers = read(str(stored))
     assert [(options["name"], kind) for _, options, kind in layers] == [
+        ("quality flags", "labels"),
         ("tissue share", "image"),
         ("IDC probability without neighbors", "image"),
         ("IDC probability", "image"),
-        ("quality flags", "labels"),
     ]
     assert [options["name"] for _, options, _ in layers if options["visible"]] == [
         "IDC probability"
     ]
-    values, options, _ = layers[2]
+    values, options, _ = layers[3]
     assert options["colormap"] == "viridis"
     assert options["contrast_limits"] == (0.0, 1.0)
     assert np.isnan(values[:, 0]).all()  # not classified stays so
-    assert set(np.unique(layers[3][0])) == {0, 2}
+    assert set(np.unique(layers[0][0])) == {0, 2}
 
 
 def test_no_layer_is_half_a_cell_off(stored: Path, phantom: Any) -> None:

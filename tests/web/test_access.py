@@ -1,5 +1,6 @@
 """Who is let in, under which name, and what is written down about it."""
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -338,16 +339,58 @@ def test_a_users_file_that_is_none_is_told_with_the_line(
         read_users(tmp_path / "users")
 
 
-def test_a_line_for_the_file_can_be_made_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("getpass.getpass", lambda _prompt: PASSWORD)
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let passwords be typed at a terminal."""
+
+    def type_in(*passwords: str) -> None:
+        following = iter(passwords)
+        monkeypatch.setattr("getpass.getpass", lambda _prompt: next(following))
+
     monkeypatch.setattr("wsi_pipeline.web.users.ROUNDS", 4)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    return type_in
+
+
+def test_a_line_for_the_file_can_be_made_here(
+    tmp_path: Path, typed: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(PASSWORD, PASSWORD)
     assert main(["Anna", "viewer"]) == 0
     (tmp_path / "users").write_text(capsys.readouterr().out)
     person = read_users(tmp_path / "users").check("Anna", PASSWORD)
     assert person is not None
     assert (person.name, person.role, person.can_review) == ("Anna", "viewer", False)
-    monkeypatch.setattr("getpass.getpass", lambda _prompt: "short")
+
+
+@pytest.mark.parametrize(
+    ("passwords", "said"),
+    [(("short", "short"), "10 to 72 bytes, received 5"), ((PASSWORD, "other"), "differ")],
+)
+def test_a_password_that_will_not_do_is_said(
+    typed: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    passwords: tuple[str, str],
+    said: str,
+) -> None:
+    typed(*passwords)
     assert main(["Anna"]) == 1
-    assert main([]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_program_hands_the_password_over_by_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wsi_pipeline.web.users.ROUNDS", 4)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert main(["Anna"]) == 0
+    assert capsys.readouterr().out.startswith("Anna:$2b$")
+    assert main(["An:na"]) == 1
+    assert "colon" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 2), (["a", "chief"], 2), (["--help"], 0)])
+def test_who_asks_how_is_told(words: list[str], status: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == status

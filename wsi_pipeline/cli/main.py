@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -89,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = options.log_json
     set_up_logging(verbose=options.verbose, as_json=as_json)
     keep_from_others()
+    if arguments is None and options.command != "serve":  # whose server ends in its own way
+        # what containers, systemd and clusters send: a run gives its slides and processes back
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     own_error = standard_error_of_our_own(as_json=as_json) if arguments is None else nullcontext()
     with own_error, tamed_output():
         try:

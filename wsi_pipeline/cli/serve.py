@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import hashlib
+import logging
 import os
 import secrets
 import socket
@@ -22,6 +23,8 @@ from wsi_pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from wsi_pipeline.web.access import Access
     from wsi_pipeline.web.audit import AuditLog
+
+logger = logging.getLogger(__name__)
 
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LAST_PORT = 65_535
@@ -98,6 +101,7 @@ def execute(options: argparse.Namespace) -> int:
     listening = listen(options.host, options.port)
     address = address_of(options.host, listening.getsockname()[1])
     entrance = _say_where(options, address, access, is_made=is_made)
+    logger.info("serving", extra={"facts": {"out": str(options.out), "address": address}})
     if options.open:
         threading.Timer(0.5, webbrowser.open, (entrance,)).start()
     server_of(app).run(sockets=[listening])

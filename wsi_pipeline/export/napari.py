@@ -1,9 +1,10 @@
 """A reader for napari: drop a `probability.zarr` into its window.
 
-It needs this package where napari is installed. The plugin napari-ome-zarr opens the file too, as
-any OME-Zarr: the map alone, and, since that plugin heeds the first transformation only and takes
-coordinates for those of centers, without its place on the slide and half a cell up and to the left.
-Here every layer lies where its cells are, in micrometers of the slide, in the overlay's colors.
+It needs this package where napari is installed. The plugin napari-ome-zarr (0.10) opens the file
+too, as any OME-Zarr: the map alone, from black to yellow, and, since that plugin heeds the first
+transformation only and takes coordinates for those of centers, without its place on the slide and
+half a cell up and to the left. Here every layer lies where its cells are, in micrometers of the
+slide, in the overlay's colors.
 
 References
 ----------
@@ -65,6 +66,8 @@ def read_layers(path: str) -> list[LayerData]:
 
 def _layers(map_: ProbabilityMap) -> Iterator[LayerData]:
     place = placement(map_)
+    if map_.quality is not None:  # first: napari's cursor tells the values of the last layer
+        yield map_.quality, {"name": "quality flags", "visible": False, **place}, "labels"
     for field, (name, colormap) in IMAGES.items():
         values = getattr(map_, field)
         if values is None:
@@ -72,8 +75,6 @@ def _layers(map_: ProbabilityMap) -> Iterator[LayerData]:
         shown = {"name": name, "colormap": colormap, "contrast_limits": (0.0, 1.0)}
         looks = {"visible": field == "values", "opacity": 0.7, "blending": "translucent"}
         yield values, {**shown, **looks, **place}, "image"
-    if map_.quality is not None:
-        yield map_.quality, {"name": "quality flags", "visible": False, **place}, "labels"
 
 
 class Placement(TypedDict):

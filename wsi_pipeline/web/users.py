@@ -7,6 +7,7 @@ A line is ``name:hash`` or ``name:hash:role``; the hash is bcrypt's (``htpasswd 
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import sys
 from collections.abc import Mapping
@@ -116,18 +117,48 @@ def _nobody() -> bytes:
 
 def main(words: list[str]) -> int:
     """Ask for a password and print the line of a user."""
-    if len(words) not in (1, 2) or words[1:] not in ([], ["reviewer"], ["viewer"]):
-        print("usage: python -m wsi_pipeline.web.users NAME [reviewer|viewer]", file=sys.stderr)  # noqa: T201
-        return 2
-    password = getpass.getpass("Password: ").encode()
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD_BYTES:
-        print(  # noqa: T201
-            f"error: take {SHORTEST_PASSWORD} to {LONGEST_PASSWORD_BYTES} bytes", file=sys.stderr
-        )
+    parser = argparse.ArgumentParser(
+        prog="python -m wsi_pipeline.web.users",
+        description="Print a line for the file that `wsi-pipeline serve --users` reads. The "
+        "password is asked for, or read from standard input.",
+        epilog="example: %(prog)s anna viewer >> users",
+    )
+    parser.add_argument("name", metavar="NAME", help="stands beside what the user decides")
+    parser.add_argument("role", nargs="?", choices=ROLES, help="default: reviewer")
+    options = parser.parse_args(words)
+    try:
+        _check_new_name(options.name)
+        line = _line_of(options.name, _asked_password(), options.role)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    stored = bcrypt.hashpw(password, bcrypt.gensalt(ROUNDS)).decode()
-    print(":".join([check_name(words[0]), stored, *words[1:]]))  # noqa: T201
+    print(line)  # noqa: T201
     return 0
+
+
+def _check_new_name(name: str) -> None:
+    if ":" in check_name(name):
+        raise ValueError("a name holds no colon: one ends it in the file")
+
+
+def _asked_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise ValueError("the two passwords differ")
+    return password
+
+
+def _line_of(name: str, password: str, role: Role | None) -> str:
+    word = password.encode()
+    if not SHORTEST_PASSWORD <= len(word) <= LONGEST_PASSWORD_BYTES:
+        raise ValueError(
+            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD_BYTES} bytes, "
+            f"received {len(word)}"
+        )
+    stored = bcrypt.hashpw(word, bcrypt.gensalt(ROUNDS)).decode()
+    return ":".join([name, stored, *([role] if role else [])])
 
 
 if __name__ == "__main__":
