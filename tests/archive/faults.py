@@ -132,6 +132,7 @@ def work_of_test(task: str, send_progress: SendProgress) -> str:
     """Do what a word says: the plainest work for an executor."""
     send_progress(task)
     if task == "crash":
+        time.sleep(0.05)  # no decoder crashes before its message is out
         _segfault()
     if task == "unwatched":  # what no watchdog can end: a read of a drive that never answers
         faulthandler.cancel_dump_traceback_later()

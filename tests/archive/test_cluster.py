@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
+from tests.clusters import local_cluster
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
 from wsi_pipeline.execution.backend import open_backend
@@ -26,29 +26,6 @@ from wsi_pipeline.execution.block_executor import ClusterBlockExecutor
 from wsi_pipeline.execution.cluster import ClusterExecutor
 from wsi_pipeline.execution.executor import Lost, SendProgress, SerialExecutor
 from wsi_pipeline.execution.processes import ProcessExecutor
-
-PATIENT = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
-"""Else a worker that takes longer than 15 s to come back is given up for good."""
-
-
-@contextmanager
-def local_cluster(n_workers: int) -> Iterator[Any]:
-    """Start a scheduler with workers, each a process of one thread that shares no memory."""
-    import dask
-    from distributed import LocalCluster
-
-    with (
-        dask.config.set(PATIENT),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            resources={"GPU": 1},
-            silence_logs=50,
-        ) as cluster,
-    ):
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -95,19 +72,6 @@ def test_a_worker_that_is_killed_costs_nothing(
     run.join(120)
     assert [outcome.done for outcome in outcomes] == [4]
     assert archive.map_bytes() == undisturbed
-
-
-def test_a_slide_that_crashes_its_worker_is_quarantined_at_once(
-    archive: Archive, diary: Diary, cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wsi_pipeline.archive.runner.do_task", faults.do_task)
-    archive.add("segfault in classify", "sleep in open", "good")
-    outcome = archive.run(diary, execution=on(cluster, stall_seconds=5.0))
-    assert (outcome.done, outcome.failed) == (1, 2)
-    crash = archive.status("segfault in classify")
-    assert "Segmentation fault" in crash["error"]
-    assert crash["stage"] == "classify"
-    assert "nothing was finished in 5 s" in archive.status("sleep in open")["error"]
 
 
 def test_fewer_slides_than_workers_share_them_block_by_block(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
-import pytest
 
 from tests.archive.faults import work_of_test
-from wsi_pipeline.execution.executor import Executor, LossCause, Lost, SerialExecutor
+from wsi_pipeline.execution.executor import Executor, Lost
 from wsi_pipeline.execution.processes import ProcessExecutor
 
 
@@ -30,32 +27,12 @@ def results_of(executor: Executor, tasks: list[str]) -> tuple[dict[str, str | Lo
     return results, messages
 
 
-def test_every_task_is_done_once_in_several_processes_and_a_crash_costs_one() -> None:
+def test_a_crash_costs_one_process() -> None:
     tasks = ["a", "crash", *map(str, range(20))]
-    results, messages = results_of(ProcessExecutor(2), tasks)
-    assert sorted(messages) == sorted(tasks)
-    assert set(results) == set(tasks)
-    assert results["crash"] == Lost(LossCause.CRASHED, "killed by SIGSEGV")
+    results, _ = results_of(ProcessExecutor(2), tasks)
     pids = {str(result).split()[-1] for task, result in results.items() if task != "crash"}
     assert str(os.getpid()) not in pids
     assert len(pids) <= 3, "two, and one in the place of the one that crashed"
-
-
-def test_an_error_of_the_work_ends_the_run_with_it() -> None:
-    with pytest.raises(ValueError, match="raised in the worker"):
-        results_of(ProcessExecutor(1), ["raise", "a"])
-
-
-def test_the_serial_executor_does_the_same_in_this_process() -> None:
-    results, messages = results_of(SerialExecutor(), ["a", "b"])
-    assert results == {"a": f"a by {os.getpid()}", "b": f"b by {os.getpid()}"}
-    assert messages == ["a", "b"]
-
-
-def test_a_process_that_gives_no_sign_of_life_is_ended() -> None:
-    results, _ = results_of(ProcessExecutor(1, stall_seconds=1.0), ["wait60", "a"])
-    assert results["wait60"] == Lost(LossCause.SILENT, "gave no sign of life for 1 s")
-    assert str(results["a"]).startswith("a by ")
 
 
 def test_no_task_starts_no_process() -> None:
@@ -90,13 +67,3 @@ def test_processes_end_when_the_run_is_killed(tmp_path: Path) -> None:
     _, alive = psutil.wait_procs(children, timeout=5)
     assert children
     assert not alive
-
-
-def test_an_interrupt_ends_the_processes_soon(caplog: pytest.LogCaptureFixture) -> None:
-    def interrupt(task: str, message: str) -> None:
-        raise KeyboardInterrupt
-
-    start = time.monotonic()
-    with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
-        ProcessExecutor(1).run(work_of_test, ["wait60"], lambda *_: None, interrupt)
-    assert time.monotonic() - start < 30

@@ -15,6 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -37,7 +38,10 @@ AHEAD: Final = 2
 an archive of slides stays light."""
 LOOK_SECONDS: Final = 2.0
 """How often workers that have come, gone or fallen silent are looked for."""
-_PROGRESS, _LOG = "progress", "log"
+TRIES: Final = 3
+"""Of a task under which workers died, not all of them over it: Dask counts the death of a worker
+against every task that it was given, also those that only waited."""
+_BEGUN, _PROGRESS, _LOG = "begun", "progress", "log"
 
 WorkerSelector = Callable[[], Mapping[str, Any]]
 """Says where tasks may run now: arguments of `Client.submit`, e.g. resources={"GPU": 1}."""
@@ -93,6 +97,25 @@ class ClusterExecutor:
                 report(task, _result_of(future))
 
 
+@dataclass(slots=True)
+class _Tracked:
+    """A task, and what is known of its workers."""
+
+    task: Any
+    future: Any = None
+    tries: int = 0
+    n_begun: int = 0
+    """How often a worker said that it begins; each has died over it."""
+    worker: str = ""
+    """Which was heard of last, ..."""
+    heard: float = math.inf
+    """... and when."""
+
+    def is_to_blame(self, killed: Any) -> bool:
+        """Return whether as many workers died while the task ran as Dask (KilledWorker) allows."""
+        return self.n_begun > killed.allowed_failures or self.tries >= TRIES
+
+
 class _ClusterRun:
     """Tasks under way on a cluster, and when each was last heard of.
 
@@ -110,9 +133,7 @@ class _ClusterRun:
         self.client, self.stall_seconds, self.on_progress = client, stall_seconds, on_progress
         self._topic = f"wsi_pipeline-{uuid.uuid4().hex}"
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._running: dict[str, tuple[Any, Any]] = {}
-        self._heard: dict[str, tuple[str, float]] = {}
-        """For each task that has begun: on which worker, and when that last told something."""
+        self._running: dict[str, _Tracked] = {}
         self._is_waiting = False
 
     @contextmanager
@@ -122,7 +143,7 @@ class _ClusterRun:
         try:
             yield
         finally:
-            self.client.cancel([future for _, future in self._running.values()])
+            self.client.cancel([one.future for one in self._running.values()])
             self.client.unsubscribe_topic(self._topic)
 
     def completed(
@@ -132,18 +153,22 @@ class _ClusterRun:
 
         The bound follows the workers as they come and go.
         """
+        from distributed import KilledWorker
+
         function = partial(_on_worker, self._topic, work, self.stall_seconds)
-        waiting, bound, place, look_again = deque(tasks), 0, worker_selector(), 0.0
-        while waiting or self._running:
+        waiting, again = deque(tasks), deque[_Tracked]()
+        bound, place, look_again = 0, worker_selector(), 0.0
+        while waiting or again or self._running:
             if time.monotonic() >= look_again:
                 bound, place = AHEAD * max(1, self._n_threads()), worker_selector()
                 self._check_silence()
                 look_again = time.monotonic() + LOOK_SECONDS
-            while waiting and len(self._running) < bound:
-                task = waiting.popleft()
-                future = self.client.submit(function, task, pure=False, **place)
-                self._running[future.key] = (task, future)
-                future.add_done_callback(self._inbox.put)
+            while (waiting or again) and len(self._running) < bound:
+                one = _Tracked(waiting.popleft()) if waiting else again.popleft()
+                one.future = self.client.submit(function, one.task, pure=False, **place)
+                one.tries, one.heard = one.tries + 1, math.inf
+                self._running[one.future.key] = one
+                one.future.add_done_callback(self._inbox.put)
             try:
                 item = self._inbox.get(timeout=LOOK_SECONDS)
             except queue.Empty:
@@ -154,9 +179,12 @@ class _ClusterRun:
             if item.status == "lost":  # its worker died with the result: Dask does it again
                 item.add_done_callback(self._inbox.put)
                 continue
-            task, _ = self._running.pop(item.key)
-            self._heard.pop(item.key, None)
-            yield task, item
+            one = self._running.pop(item.key)
+            error = item.exception() if item.status == "error" else None
+            if isinstance(error, KilledWorker) and not one.is_to_blame(error):
+                again.append(one)  # last, where it meets the fewest others
+            else:
+                yield one.task, item
             item.release()
 
     def _n_threads(self) -> int:
@@ -173,11 +201,14 @@ class _ClusterRun:
     def _take(self, key: str, address: str, kind: str, content: Any) -> None:
         if key not in self._running:
             return
-        self._heard[key] = (address, time.monotonic())
-        if kind == _LOG:
+        one = self._running[key]
+        one.worker, one.heard = address, time.monotonic()
+        if kind == _BEGUN:
+            one.n_begun += 1
+        elif kind == _LOG:
             log_again(content)
         else:
-            self.on_progress(self._running[key][0], content)
+            self.on_progress(one.task, content)
 
     def _check_silence(self) -> None:
         """Give the run up where a worker hangs that should have ended itself long ago."""
@@ -185,7 +216,7 @@ class _ClusterRun:
             return
         limit = outer_limit(self.stall_seconds)
         before = time.monotonic() - limit
-        silent = {key: worker for key, (worker, last) in self._heard.items() if last < before}
+        silent = {key: one.worker for key, one in self._running.items() if one.heard < before}
         if not silent:
             return
         held = {key: worker for worker, keys in self.client.processing().items() for key in keys}
@@ -210,10 +241,11 @@ def _on_worker(
     def send_progress(message: Any) -> None:
         nonlocal last_sent
         now = time.monotonic()
-        if now - last_sent > rest:  # the first; all of them are not worth the scheduler's time
+        if now - last_sent >= rest:  # the first; all of them are not worth the scheduler's time
             last_sent = now
             send(_PROGRESS, message)
 
+    send(_BEGUN, None)
     with logs_sent_to(partial(send, _LOG)), watched_progress(send_progress, stall_seconds) as tell:
         return work(task, tell)
 

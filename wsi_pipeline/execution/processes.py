@@ -3,13 +3,14 @@
 Processes are spawned, never forked, and do one task at a time: while one reads, another classifies,
 so that the cores are busy across the borders of slides.
 
-Dask's LocalCluster was weighed in their place. Its nannies kill without a word: which slide
-exceeded `memory_gb` is then told by nobody, and each one that dies without a stack costs as many
-workers as Dask allows failures, which count against the tasks that wait on those workers too. A
-worker that takes more than 15 s to come back is given up for good, unless
-`distributed.deploy.lost-worker-timeout` is raised: on a busy machine a run of 600 slides stood
-without any worker after 42. Three whole mounts took 31.5 s on it and 33.5 s here, with 814 and 689
-MB (one turn, load 8 on two cores: no proof; `scripts/bench_archive.py --parts executors`).
+Dask's LocalCluster was weighed in their place. It holds the fault table too, but its nannies kill
+without a word: which slide exceeded `memory_gb` is then told by nobody, and each one that dies
+without a stack costs as many workers as Dask allows failures, which count against the tasks that
+wait on those workers too. A worker that takes more than 15 s to come back is given up for good,
+unless `distributed.deploy.lost-worker-timeout` is raised: on a busy machine a run of 600 slides
+stood without any worker after 42. And it costs time: 25 whole mounts took two workers 45.6 s on it
+and 37.6 s here, the first slide 3.3 and 2.2 s, with 938 and 849 MB (best of two turns, quiet
+machine; `scripts/bench_archive.py --parts executors`).
 """
 
 from __future__ import annotations
