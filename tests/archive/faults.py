@@ -7,12 +7,10 @@ then calls the real one. The product knows nothing of it.
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import wsi_pipeline.classifier.request
@@ -126,24 +124,6 @@ FAULTS: dict[str, Fault] = {
     "read error": _raise(ReadError("tile 7 is damaged", "Copy it again")),
     "recursion": _raise(RecursionError("too deep")),
 }
-
-
-def work_of_test(task: str, send_progress: SendProgress) -> str:
-    """Do what a word says: the plainest work for an executor."""
-    send_progress(task)
-    if task == "crash":
-        time.sleep(0.05)  # no decoder crashes before its message is out
-        _segfault()
-    if task == "unwatched":  # what no watchdog can end: a read of a drive that never answers
-        faulthandler.cancel_dump_traceback_later()
-        _sleep()
-    if task == "raise":
-        raise ValueError("raised in the worker")
-    if task.startswith("wait"):
-        time.sleep(float(task[4:]))
-    if task.startswith("mark"):
-        Path(task[5:]).touch()
-    return f"{task} by {os.getpid()}"
 
 
 HANGS = {"sleep": "time.sleep(600)", "hold": "ctypes.PyDLL(None).sleep(600)"}

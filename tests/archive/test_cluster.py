@@ -19,6 +19,7 @@ import pytest
 from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
 from tests.clusters import local_cluster
+from tests.execution.work import work_of_test
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
 from wsi_pipeline.execution.backend import open_backend
@@ -185,7 +186,7 @@ def test_a_worker_that_cannot_end_itself_is_given_up_after_the_outer_limit(
     with Client(cluster.scheduler_address) as client:
         hasty = ClusterExecutor(client, stall_seconds=1.0)
         with pytest.raises(WorkersLostError, match=r"tcp://.* gave no sign of life for 2 s"):
-            hasty.run(faults.work_of_test, ["unwatched"], print, print)
+            hasty.run(work_of_test, ["unwatched"], print, print)
     for worker in cluster.workers.values():
         os.kill(worker.pid, signal.SIGKILL)  # one of them still hangs; nannies bring them back
 

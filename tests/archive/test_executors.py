@@ -18,6 +18,7 @@ import tifffile
 from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
 from tests.clusters import local_cluster, remote_cluster
+from tests.execution.work import work_of_test
 from wsi_pipeline.config import Config
 from wsi_pipeline.execution.cluster import ClusterExecutor
 from wsi_pipeline.execution.executor import Executor, LossCause, Lost, SerialExecutor
@@ -138,7 +139,7 @@ def results_of(executor: Executor, tasks: list[str]) -> tuple[dict[str, str | Lo
         assert task == message
         messages.append(message)
 
-    executor.run(faults.work_of_test, tasks, report, on_progress)
+    executor.run(work_of_test, tasks, report, on_progress)
     return results, messages
 
 
@@ -175,7 +176,7 @@ def test_a_task_that_crashes_or_hangs_costs_itself(make: Make, name: str) -> Non
 def test_a_task_that_hangs_in_the_only_process_is_told_from_a_thread(make: Make) -> None:
     results: list[str | Lost] = []
     make("serial", 1.0).run(
-        faults.work_of_test, ["wait1.5"], lambda _, result: results.append(result), print
+        work_of_test, ["wait1.5"], lambda _, result: results.append(result), print
     )
     assert results[0] == Lost(LossCause.SILENT, "gave no sign of life for 1 s", still_here=True)
 
@@ -187,7 +188,7 @@ def test_an_interrupt_ends_the_run_soon_and_the_next_one_works(make: Make, name:
 
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        make(name).run(faults.work_of_test, ["wait1"], print, interrupt)
+        make(name).run(work_of_test, ["wait1"], print, interrupt)
     assert time.monotonic() - start < 60
     assert results_of(make(name), ["a"])[0].keys() == {"a"}
 

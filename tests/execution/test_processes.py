@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.archive.faults import work_of_test
+from tests.execution.work import work_of_test
 from wsi_pipeline.execution.executor import Executor, Lost
 from wsi_pipeline.execution.processes import ProcessExecutor
 
@@ -44,7 +44,7 @@ def test_no_task_starts_no_process() -> None:
 def test_processes_end_when_the_run_is_killed(tmp_path: Path) -> None:
     code = textwrap.dedent("""
         import sys
-        from tests.archive.faults import work_of_test
+        from tests.execution.work import work_of_test
         from wsi_pipeline.execution.processes import ProcessExecutor
         if __name__ == "__main__":
             say = lambda task, message: print("begun", flush=True)

@@ -12,7 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.deploy.spec import ProcessInterface
 
-from tests.archive.faults import work_of_test
+from tests.execution.work import work_of_test
 from wsi_pipeline.config import load_config
 from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.execution import slurm
