@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import find_model
+from wsi_pipeline.classifier.engines.device import is_worth_compiling
 from wsi_pipeline.classifier.engines.keras import (
     in_precision,
     load_keras_model,
@@ -248,7 +249,9 @@ def compile_for_training(
     if options.precision == "mixed_float16":  # else small gradients become 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = make_loss(options.loss, options.label_smoothing)
-    trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=False)
+    # TensorFlow compiles steps to a graph in any case; what XLA adds on a GPU was not measured.
+    with_xla = is_worth_compiling(on_gpu=False)
+    trainer.compile(optimizer, loss, metrics=[accuracy], jit_compile=with_xla)
 
 
 def _one_epoch(
