@@ -15,11 +15,22 @@ from wsi_pipeline.classifier import find_model
 PREDICT = """
 import sys, numpy as np
 from wsi_pipeline.classifier import find_model
+from wsi_pipeline.classifier.engines.device import cache_folder, keep_compiled_code
 from wsi_pipeline.classifier.engines.keras import KerasClassifier
+keep_compiled_code(cache_folder())
 classifier = KerasClassifier(find_model("idc-compact"), batch_size=8, device="CPU")
 patches = np.load(sys.argv[1])
 probability, features = classifier.predict_features(patches)
-np.savez(sys.argv[2], probability=probability, features=features, device=classifier.device)
+def n_kept():
+    return sum(path.is_file() for path in cache_folder().rglob("*-cache"))
+n_files, n_new = n_kept(), 0
+if n_files:  # what is compiled once more is taken from there
+    import jax
+    jax.clear_caches()
+    classifier.predict(patches)
+    n_new = n_kept() - n_files
+np.savez(sys.argv[2], probability=probability, features=features, device=classifier.device,
+         kept=[n_files, n_new])
 """
 
 
@@ -39,6 +50,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, n
                 "KERAS_BACKEND": backend,
                 "PYTHONPATH": str(Path(__file__).parents[3]),
                 "JAX_PLATFORMS": "cpu",
+                "XDG_CACHE_HOME": str(folder),
             },
             check=True,
             capture_output=True,
@@ -60,3 +72,12 @@ def test_each_says_which_it_is(predicted: dict[str, dict[str, np.ndarray]]) -> N
         "tensorflow": "CPU, Keras on tensorflow",
         "jax": "CPU, Keras on jax",
     }
+
+
+@pytest.mark.tensorflow
+def test_jax_keeps_what_it_compiles_and_finds_it_again(
+    predicted: dict[str, dict[str, np.ndarray]],
+) -> None:
+    n_files, n_new = predicted["jax"]["kept"]
+    assert n_files > 0
+    assert n_new == 0
