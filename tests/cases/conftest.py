@@ -57,8 +57,8 @@ class Case:
     read_terminal: Callable[[], str]
     finished: Path
     """What `done_slide` has left the first time, for the next."""
-    steps: list[tuple[str, Said]] = field(default_factory=list)
-    """Each command line and how it ended."""
+    steps: list[tuple[str, int, str]] = field(default_factory=list)
+    """Each command line, its exit status and what it said, plain: reports carry them."""
 
     def slide(self, name: str = "s.tif", **changes: Any) -> Path:
         """Write a small slide, see `SLIDE`."""
@@ -119,7 +119,7 @@ class Case:
         except SystemExit as exit_:  # argparse
             status = int(exit_.code or 0)
         said = Said(status, self.read_terminal())
-        self.steps.append((line, said))
+        self.steps.append((line, said.status, said.text))
         return said
 
     def run(self, inputs: str = ".", options: str = "") -> Said:

@@ -47,8 +47,8 @@ class Table:
         known: dict[str, Any] = dict(report.user_properties)
         folder = str(known.get("folder", ""))
         steps = known.get("steps", [])
-        commands = " ; ".join(line for line, _ in steps)
-        said = " ; ".join(f"{_told(one.text, folder)} (exit {one.status})" for _, one in steps)
+        commands = " ; ".join(line for line, *_ in steps)
+        said = " ; ".join(f"{_told(text, folder)} (exit {status})" for _, status, text in steps)
         outcome = {"passed": "as it should", "failed": "WRONG"}.get(report.outcome, report.outcome)
         self.lines.append((*self.rows[report.nodeid], commands, said, outcome))
 

@@ -127,7 +127,7 @@ def test_ignored_classes(compare: Compare) -> None:
 def test_a_broken_shape(compare: Compare, case: Case, geometry: Any) -> None:
     """A null geometry, a ring of two points, a shape of no known kind beside a good outline."""
     assert compare(collection(feature(), feature(geometry))) == pytest.approx(Case.SQUARE_MM2)
-    assert "left out of s.geojson: 1" in case.steps[-1][1]
+    assert "left out of s.geojson: 1" in case.steps[-1][2]
 
 
 @pytest.mark.row("46")
@@ -246,7 +246,7 @@ def test_outlines_in_another_unit(case: Case) -> None:
 def test_an_empty_file_of_outlines(compare: Compare, case: Case) -> None:
     """A file in which nothing is drawn: that nobody saw a tumor, and this is said."""
     assert compare(collection()) == 0
-    assert "s.geojson holds nothing: taken for 'no tumor drawn'" in case.steps[-1][1]
+    assert "s.geojson holds nothing: taken for 'no tumor drawn'" in case.steps[-1][2]
 
 
 @pytest.mark.row("5+")

@@ -330,6 +330,7 @@ def test_a_link_in_the_place_of_the_log_is_not_written_to(tmp_path: Path) -> Non
         (f"name:{hashed()}:chief", "the role is 'chief'"),
         ("# nobody", "names nobody"),
     ],
+    ids=["no-colon", "no-hash", "no-name", "long-name", "no-role-of-ours", "comment-alone"],
 )
 def test_a_users_file_that_is_none_is_told_with_the_line(
     tmp_path: Path, line: str, match: str
