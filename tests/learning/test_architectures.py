@@ -1,6 +1,6 @@
 """Every named network through one short epoch: the slowest tests of the room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 pytestmark = [
     pytest.mark.tensorflow,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning"),
 ]
 
 ARCHITECTURES = {
@@ -27,8 +28,21 @@ ARCHITECTURES = {
     "efficientnet-b0": 32,
 }
 """With the smallest input each takes."""
+LARGE = {"inception-v3", "inception-resnet-v2", "densenet201"}
+"""Compiling one takes minutes on two cores, and tells nothing of it that its steps do not."""
 
 
+@pytest.fixture
+def step_by_step(name: str) -> Iterator[None]:
+    """Run the large ones operation by operation."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(name in LARGE)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("step_by_step")
 @pytest.mark.parametrize(("name", "input_px"), ARCHITECTURES.items(), ids=list(ARCHITECTURES))
 def test_each_architecture_trains_saves_loads_and_predicts_the_same(
     name: str, input_px: int, make_dataset: Callable[..., Any], tmp_path: Path
