@@ -119,7 +119,7 @@ class Case:
         except SystemExit as exit_:  # argparse
             status = int(exit_.code or 0)
         said = Said(status, self.read_terminal())
-        self.steps.append((line, said.status, said.text))
+        self.steps.append((_utf8(line), said.status, _utf8(said.text)))
         return said
 
     def run(self, inputs: str = ".", options: str = "") -> Said:
@@ -163,3 +163,8 @@ def case(
     request.node.user_properties.append(("steps", here.steps))
     request.node.user_properties.append(("folder", os.fspath(tmp_path)))
     return here
+
+
+def _utf8(text: str) -> str:
+    """Return a text that a report can carry: names on disk need not be UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
