@@ -12,6 +12,8 @@ from pathlib import Path
 
 import bootstrap
 
+# Two processes, a file's tests in one of them; the files in their order, slow ones not last.
+WHOLE_SUITE = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "--cov")
 IMPORT_RULES = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 CHECKS = {
     "ruff check": ("-m", "ruff", "check", "."),
@@ -30,9 +32,10 @@ def main() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--setup-only", action="store_true", help="stop after the set-up")
-    arguments, pytest_arguments = parser.parse_known_args()
+    arguments, chosen = parser.parse_known_args()
     python = bootstrap.enter(bootstrap.DEV_LOCK, setup_only=arguments.setup_only)
-    checks = {} if pytest_arguments else CHECKS
+    checks = {} if chosen else CHECKS
+    pytest_arguments = chosen or WHOLE_SUITE
     failed = [name for name, command in checks.items() if _run(python, name, *command) != 0]
     if failed:
         print(f"\nFAILED before the tests: {', '.join(failed)}", flush=True)
