@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration
+from wsi_pipeline.classifier.familiarity import (
+    FamiliarityReference,
+    ShiftCalibration,
+    log_spread,
+)
 from wsi_pipeline.errors import ModelError
 
 
@@ -64,8 +68,8 @@ def test_cells_hold_the_share_of_patches_as_strange_and_nan_stays(
 
 @pytest.fixture
 def calibrated(reference: FamiliarityReference) -> FamiliarityReference:
-    """Other tissue lies to the left along the first feature, changed copies to the right."""
-    known = ShiftCalibration(0.5, 1.5, np.array([-1.0, 0, 0, 0]), 0.0)
+    """Patches of other tissue differ half as much."""
+    known = ShiftCalibration(0.5, 1.5, np.full(4, -1.0), -1.0)
     return replace(reference, calibration=known)
 
 
@@ -82,11 +86,23 @@ def test_what_another_stain_took_is_given_back_in_proportion(
 
 
 def test_other_tissue_is_given_nothing_and_named(calibrated: FamiliarityReference) -> None:
-    found = calibrated.judge(_patches(400, -0.6))
+    found = calibrated.judge(_alike(_patches(400, 0.6)))
     assert found is not None
     assert not found.familiar
     assert found.logit_shift == 0
     assert any("another tissue" in reason for reason in found.reasons)
+
+
+def _alike(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (patches.mean(0) + 0.5 * (patches - patches.mean(0))).astype(np.float32)
+
+
+def test_the_spread_is_that_of_the_patches_wherever_they_lie_and_that_of_few_is_shrunk() -> None:
+    many, few = _patches(4000, 0.5), _patches(4, 0.5)
+    np.testing.assert_allclose(log_spread(many), np.log(many.std(0)), atol=0.01)
+    np.testing.assert_allclose(log_spread(many + 9), log_spread(many), atol=1e-4)
+    np.testing.assert_allclose(log_spread(_alike(many)) - log_spread(many), np.log(0.5), atol=0.01)
+    assert (np.abs(log_spread(few)) < np.abs(np.log(few.std(0)))).all()
 
 
 def test_without_slides_of_other_tissue_nothing_is_given_back(
@@ -104,16 +120,16 @@ def test_it_survives_the_card(calibrated: FamiliarityReference) -> None:
     again = FamiliarityReference.from_dict(reference.to_dict())
     assert again.limit == reference.limit
     np.testing.assert_allclose(again.covariance, reference.covariance)
-    for shift in (0.0, 0.6, -0.6):
-        assert again.judge(_patches(50, shift)) == reference.judge(_patches(50, shift))
+    for patches in (_patches(50, 0.0), _patches(50, 0.6), _alike(_patches(50, 0.6))):
+        assert again.judge(patches) == reference.judge(patches)
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"mean": []}, {"covariance": [[1.0]]}, {"limit": 0.0}, {"distances": "far"}, {"limit": None},
      {"calibration": {"slope": 1.0}},
-     {"calibration": {"slope": -1, "most": 1, "other_tissue": [], "other_bias": 0}},
-     {"calibration": {"slope": 1, "most": 1, "other_tissue": [1, 2], "other_bias": 0}}],
+     {"calibration": {"slope": -1, "most": 1, "other_spread": [], "other_bias": 0}},
+     {"calibration": {"slope": 1, "most": 1, "other_spread": [1, 2], "other_bias": 0}}],
 )  # fmt: skip
 def test_an_unusable_card_entry_is_refused(
     changes: dict[str, object], reference: FamiliarityReference

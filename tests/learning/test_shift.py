@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from wsi_pipeline.classifier.familiarity import FamiliarityReference
 from wsi_pipeline.geometry import RgbArray
-from wsi_pipeline.learning.training.changed_copies import changed_copy
+from wsi_pipeline.learning.training.changed_copies import blurred, changed_copy, sharpened
 from wsi_pipeline.learning.training.shift import Copies, Copy, fit_shift
 
 REFERENCE = FamiliarityReference(
@@ -42,6 +42,20 @@ def test_a_copy_is_another_picture_of_the_same_tissue() -> None:
     assert len(kinds) == 12
 
 
+def test_sharpening_is_what_blur_is_not() -> None:
+    patches = _patches()
+
+    def detail(picture: RgbArray) -> float:
+        values = picture.astype(float)
+        return float((values - gaussian_filter(values, (0, 1, 1, 0))).std())
+
+    assert (
+        detail(sharpened(1.0, patches))
+        > 1.2 * detail(patches)
+        > 1.4 * detail(blurred(1.0, patches))
+    )
+
+
 def test_all_patches_of_a_slide_are_changed_alike() -> None:
     one = np.repeat(_patches(1), 2, axis=0)
     for seed in range(8):
@@ -63,13 +77,19 @@ def _copy(slide: str, shift: NDArray[np.float64], side: str, rng: np.random.Gene
 
 @pytest.fixture
 def copies() -> Copies:
-    """Stain moves slides along the first feature, other tissue lies along the second."""
+    """Stain moves slides along the first feature; other tissue lies there too, more alike."""
     rng = np.random.default_rng(1)
-    stain, organ = np.eye(4)[0], np.eye(4)[1]
+    stain = np.eye(4)[0]
     found = [_copy(f"v{k}", stain * rng.uniform(0, 1.2), "validation", rng) for k in range(60)]
     found += [_copy(f"t{k}", stain * rng.uniform(0, 1.2), "training", rng) for k in range(30)]
-    found += [_copy(f"o{k}", organ * rng.uniform(0.5, 1), "other", rng) for k in range(20)]
+    other = [_copy(f"o{k}", stain * rng.uniform(0.3, 1), "other", rng) for k in range(20)]
+    found += [replace(copy, features=_spread(copy.features, 0.6)) for copy in other]
     return Copies(tuple(found))
+
+
+def _spread(features: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    center = features.mean(0)
+    return (center + factor * (features - center)).astype(np.float32)
 
 
 def test_the_loss_with_distance_is_found_and_no_more_is_given_back_than_was_seen(
@@ -86,16 +106,25 @@ def test_other_tissue_is_told_from_other_stain_however_much_tumor_there_is(copie
     judge = replace(REFERENCE, calibration=known).judge
     rng = np.random.default_rng(5)
     stained = judge(_copy("n", np.eye(4)[0] * 0.9, "validation", rng).features)
-    organ = judge(_copy("n", np.eye(4)[1] * 0.9, "other", rng).features)
+    organ = judge(_spread(_copy("n", np.eye(4)[0] * 0.9, "other", rng).features, 0.6))
     assert stained is not None
     assert organ is not None
     assert stained.logit_shift > 0.3
     assert organ.logit_shift == 0
 
 
+def test_in_doubt_a_slide_is_breast(copies: Copies) -> None:
+    """Half way between the two kinds the shares of either decide."""
+    known = fit_shift(REFERENCE, copies, 0.0)
+    rng = np.random.default_rng(6)
+    between = [_copy(f"n{k}", 0.9 * np.eye(4)[0], "other", rng).features for k in range(20)]
+    looks = [known.looks_other(_spread(features, np.sqrt(0.6))) for features in between]
+    assert sum(looks) <= 4
+
+
 def test_without_other_tissue_or_unfamiliar_copies_nothing_is_made_up(copies: Copies) -> None:
     alone = fit_shift(REFERENCE, Copies(tuple(copies.on("validation"))), 0.0)
-    assert alone.other_tissue.size == 0
+    assert alone.other_spread.size == 0
     rng = np.random.default_rng(2)
     near = Copies(tuple(_copy(f"v{k}", np.zeros(4), "validation", rng) for k in range(8)))
     assert fit_shift(REFERENCE, near, 0.0).slope == 0

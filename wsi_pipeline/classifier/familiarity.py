@@ -4,7 +4,8 @@ A network answers on anything. Its features, pooled, say whether what it sees lo
 training data: single patches vary much, but their mean over a slide varies little from slide to
 slide of one archive, and another organ, another stain or blur moves it far. Where it is stain, blur
 or compression, the logits of tumor fall by an amount that is known from changed copies of the
-archive's own slides, and can be given back.
+archive's own slides, and can be given back. Other tissue is told from these by how its patches
+spread: stain and light move their mean far and their spread little.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MIN_PATCHES: Final = 4
 """Fewer say nothing of a slide."""
 FAR_CELL: Final = 0.01
 """Share of the archive's patches that lie as far or farther, below which a cell is called far."""
+SPREAD_PRIOR: Final = 8.0
+"""Patches of the archive's own spread that are added: that of few patches strays by chance."""
 MANY_FAR: Final = 0.2
 """Share of a slide's cells that are far, from which it stands among the reasons."""
 
@@ -41,7 +44,7 @@ class ShiftRecord(TypedDict):
 
     slope: float
     most: float
-    other_tissue: list[float]
+    other_spread: list[float]
     other_bias: float
 
 
@@ -60,35 +63,53 @@ class FamiliarityRecord(TypedDict):
 class ShiftCalibration:
     """What changed copies of the archive's slides say of slides that look unfamiliar.
 
-    Re-stained, blurred and compressed copies lose logits in proportion to the logarithm of how far
-    they lie; other organs lie as far, but there nothing is lost, as nothing is IDC. So the two are
-    told apart by a linear discriminant of a slide's mean feature.
+    Re-stained, blurred, sharpened and compressed copies lose logits in proportion to the logarithm
+    of how far they lie; other organs lie as far, but there nothing is lost, as nothing is IDC. So
+    the two are told apart by a linear discriminant of the spread of a slide's features.
     """
 
     slope: float
     """Logits that are lost for each unit of ln(1 / score)."""
     most: float
     """Most that is given back: farther than the copies lay nothing is known."""
-    other_tissue: NDArray[np.float64]
-    """float64, shape (n,): of the mean feature, less the archive's; empty where no slides of other
-    tissue were at hand, and then nothing is given back."""
+    other_spread: NDArray[np.float64]
+    """float64, shape (n,): weights of `log_spread`; empty where no slides of other tissue were at
+    hand, and then nothing is given back."""
     other_bias: float
     """What is added; other tissue lies above 0."""
 
-    def looks_other(self, offset: NDArray[np.float64]) -> bool:
-        """Return whether a mean feature, less the archive's, is rather that of other tissue."""
-        if not self.other_tissue.size:
+    def looks_other(self, features: FloatArray) -> bool:
+        """Return whether a slide looks like other tissue rather than a changed slide of ours."""
+        if not self.other_spread.size:
             return True
-        return float(offset @ self.other_tissue) + self.other_bias > 0
+        return float(log_spread(features) @ self.other_spread) + self.other_bias > 0
 
     def to_dict(self) -> ShiftRecord:
         """Return plain data for the model card."""
         return {
             "slope": round(self.slope, 4),
             "most": round(self.most, 4),
-            "other_tissue": _rounded(self.other_tissue),
+            "other_spread": _rounded(self.other_spread),
             "other_bias": round(self.other_bias, 5),
         }
+
+
+def log_spread(features: FloatArray) -> NDArray[np.float64]:
+    """Return how much the patches of a slide differ, feature by feature.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (patches, n)
+        Whitened on the training patches.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Logarithm of the standard deviation; 0 where they differ as the training patches do.
+    """
+    values = features.astype(np.float64)
+    deviation = ((values - values.mean(0)) ** 2).sum(0)
+    return 0.5 * np.log((deviation + SPREAD_PRIOR) / (len(values) + SPREAD_PRIOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +198,7 @@ class FamiliarityReference:
         known = self.calibration
         if known is None:
             return 0.0, []
-        if known.looks_other(features.astype(np.float64).mean(0) - self.mean):
+        if known.looks_other(features):
             return 0.0, ["it looks like another tissue or a stain other than H&E"]
         shift = round(min(known.most, known.slope * float(np.log(1 / score))), 4)
         return shift, [
@@ -230,7 +251,7 @@ class FamiliarityReference:
         fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
         known = reference.calibration
         fits &= known is None or (
-            known.other_tissue.shape in {(n,), (0,)} and known.slope >= 0 and known.most >= 0
+            known.other_spread.shape in {(n,), (0,)} and known.slope >= 0 and known.most >= 0
         )
         if not (fits and n and reference.limit > 0 and reference.distances.size > 1):
             raise ModelError(
@@ -244,7 +265,7 @@ class FamiliarityReference:
 def _calibration(data: dict[str, Any] | None) -> ShiftCalibration | None:
     if data is None:
         return None
-    direction = np.asarray(data["other_tissue"], np.float64)
+    direction = np.asarray(data["other_spread"], np.float64)
     return ShiftCalibration(
         float(data["slope"]), float(data["most"]), direction, float(data["other_bias"])
     )

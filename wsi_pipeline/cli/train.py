@@ -196,7 +196,7 @@ def _measure_familiarity(options: argparse.Namespace) -> int:
         print(
             f"logits lose {known.slope:.2f} for each unit of ln(1 / score), at most "
             f"{known.most:.2f} are given back"
-            + ("" if known.other_tissue.size else "; without --negatives: nothing")
+            + ("" if known.other_spread.size else "; without --negatives: nothing")
         )
     print(f"model folder {options.out}")
     return EXIT_DONE

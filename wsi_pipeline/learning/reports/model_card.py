@@ -243,13 +243,14 @@ def _familiarity(card: ModelCard) -> list[str]:
 
 
 def _given_back(known: ShiftCalibration | None) -> list[str]:
-    if known is None or not known.other_tissue.size:
+    if known is None or not known.other_spread.size:
         return []
     return [
-        "On changed copies of the validation slides (re-stained, out of focus, compressed) logits "
-        f"fall by {known.slope:.2f} for each unit of ln(1 / score). Unfamiliar slides are given "
-        f"that back, at most {known.most:.2f}, unless a linear discriminant takes them for other "
-        "tissue. `logit_shift` in status.json says how much it was.",
+        "On changed copies of the validation slides (re-stained, out of focus, sharpened, "
+        f"compressed) logits fall by {known.slope:.2f} for each unit of ln(1 / score). Unfamiliar "
+        f"slides are given that back, at most {known.most:.2f}, unless a linear discriminant of "
+        "how their patches spread takes them for other tissue. `logit_shift` in status.json says "
+        "how much it was.",
     ]
 
 

@@ -22,6 +22,8 @@ STAIN_STRENGTH: Final = 0.7
 STAIN_TURN: Final = 0.08
 """Standard deviation of what is added to the components of the vectors of the two stains."""
 BLUR_PX: Final = (0.3, 1.2)
+SHARPENING: Final = (0.3, 1.2)
+"""Times what a blur of 1 px would take away, added: as scanners do."""
 QUALITY: Final = (50, 95)
 """Of JPEG, with chroma at half the resolution."""
 SHEET_PX: Final = 64
@@ -29,7 +31,9 @@ SHEET_PX: Final = 64
 
 
 def changed_copy(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
-    """Return patches of one slide re-stained, out of focus or compressed, at least one of these.
+    """Return patches of one slide re-stained, out of or sharper in focus, or compressed.
+
+    At least one of these, the focus in two of three.
 
     Parameters
     ----------
@@ -41,11 +45,13 @@ def changed_copy(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
     -------
     ndarray of uint8, same shape
     """
-    stained, out_of_focus, compressed = np.unravel_index(int(rng.integers(1, 8)), (2, 2, 2))
+    stained, focus, compressed = np.unravel_index(int(rng.integers(1, 12)), (2, 3, 2))
     if stained:
         patches = restained(patches, rng)
-    if out_of_focus:
+    if focus == 1:
         patches = blurred(float(rng.uniform(*BLUR_PX)), patches)
+    elif focus:
+        patches = sharpened(float(rng.uniform(*SHARPENING)), patches)
     if compressed:
         patches = jpeg(int(rng.integers(*QUALITY)), "4:2:0", patches)
     return patches
@@ -72,6 +78,12 @@ def restained(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
 def blurred(sigma_px: float, patches: RgbArray) -> RgbArray:
     """Put the slide out of focus."""
     return levels(ndimage.gaussian_filter(patches.astype(float), (0, sigma_px, sigma_px, 0)))
+
+
+def sharpened(amount: float, patches: RgbArray) -> RgbArray:
+    """Add `amount` times what a blur of 1 px takes away (unsharp masking)."""
+    values = patches.astype(float)
+    return levels(values + amount * (values - ndimage.gaussian_filter(values, (0, 1, 1, 0))))
 
 
 def jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from wsi_pipeline.classifier import ContextRefinement, ModelCard, available_cores, read_card
 from wsi_pipeline.classifier.context import N_FEATURES, ring_features
@@ -23,6 +22,7 @@ from wsi_pipeline.learning.data.folds import OutOfFold, fold_folder
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.training.extend import extend_model
+from wsi_pipeline.learning.training.logistic import fit_weighted
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
 from wsi_pipeline.pipeline.run import do_slide
@@ -232,19 +232,9 @@ def fit_logistic(
     x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
     y = np.concatenate([item.truth[u] == 2 for item, u in zip(labelled, use, strict=True)])
     w = np.concatenate([np.full(int(u.sum()), 1 / max(1, int(u.sum()))) for u in use])
-    signs, w = np.where(y, 1.0, -1.0), w / w.sum()
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margins = signs * (x @ parameters[:-1] + parameters[-1])
-        value = np.sum(w * np.logaddexp(0, -margins)) + PENALTY * np.sum(parameters[:-1] ** 2)
-        slope = -w * signs / (1 + np.exp(margins))
-        gradient = np.append(x.T @ slope + 2 * PENALTY * parameters[:-1], slope.sum())
-        return float(value), gradient
-
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
-    found = minimize(loss, start, jac=True, method="L-BFGS-B")
-    return found.x[:-1], float(found.x[-1])
+    return fit_weighted(x, y, w / w.sum(), PENALTY, start)
 
 
 def classify_truth(card: ModelCard, truth: SlideTruth) -> LabelledMap:

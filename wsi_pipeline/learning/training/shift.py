@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from wsi_pipeline.classifier import PatchClassifier, logit
-from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration
+from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration, log_spread
 from wsi_pipeline.errors import StainError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.normalization import PATIENT_PATCHES
 from wsi_pipeline.learning.training.changed_copies import changed_copy
 from wsi_pipeline.learning.training.color_exchange import Look
+from wsi_pipeline.learning.training.logistic import fit_weighted
 
 PER_PATIENT: Final = 100
 """Patches of a slide at most."""
@@ -33,8 +34,11 @@ MIN_OF_LABEL: Final = 5
 """Patches of either label from which a slide says what its logits lose."""
 TUMOR_SHARES: Final = (0.0, 0.02, 0.1, 0.3, 0.6)
 """Of a slide's patches: how much tumor it holds must not say how strange it is."""
-PENALTY: Final = 0.01
-"""L2 on the discriminant's weights."""
+OTHER_SHARE: Final = 0.1
+"""Of the unfamiliar slides of a laboratory, those of other tissue: it is breast that is run."""
+PENALTY: Final = 0.003
+"""L2 on the discriminant's weights of standardized features."""
+TINY: Final = 1e-9
 FARTHEST: Final = 0.98
 """Quantile of the copies' distances beyond which no more is given back."""
 
@@ -161,7 +165,7 @@ def fit_shift(
     else:
         slope = _slope([copy for copy, _ in judged], distances, threshold_logit)
         most = slope * float(np.quantile(distances[distances > 0], FARTHEST))
-    weights, bias = _discriminant(reference, copies, rng)
+    weights, bias = _discriminant(copies, rng)
     return ShiftCalibration(slope, most, weights, bias)
 
 
@@ -194,29 +198,22 @@ def _slope(copies: list[Copy], distances: NDArray[np.float64], threshold_logit: 
     return max(0.0, float(minimize(loss, [0.0, 0.0], method="Nelder-Mead").x[1]))
 
 
-def _discriminant(
-    reference: FamiliarityReference, copies: Copies, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression on mean features of slides; either kind counts the same."""
-    other = [copy.features.mean(0) for copy in copies.on("other") if len(copy.features)]
+def _discriminant(copies: Copies, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression on the spread of slides; either kind counts the same."""
+    other = [log_spread(copy.features) for copy in copies.on("other")]
     own = [
-        features.mean(0)
+        log_spread(features)
         for side in ("training", "validation")
         for copy in copies.on(side)
         if len(features := _as_a_slide(copy, rng))
     ]
     if not other:
         return np.empty(0), 0.0
-    x = np.stack([*other, *own]).astype(np.float64) - reference.mean
-    signs = np.repeat([1.0, -1.0], [len(other), len(own)])
-    weights = np.where(signs > 0, 0.5 / len(other), 0.5 / len(own))
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        direction, bias = parameters[:-1], parameters[-1]
-        margins = signs * (x @ direction + bias)
-        value = np.sum(weights * np.logaddexp(0, -margins)) + PENALTY * np.sum(direction**2)
-        slope = -weights * signs / (1 + np.exp(margins))
-        return float(value), np.append(x.T @ slope + 2 * PENALTY * direction, slope.sum())
-
-    found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    return found[:-1], float(found[-1])
+    x = np.stack([*other, *own])
+    center, scale = x.mean(0), x.std(0) + TINY
+    is_other = np.arange(len(x)) < len(other)
+    of_kind = np.where(is_other, 0.5 / len(other), 0.5 / len(own))
+    direction, bias = fit_weighted((x - center) / scale, is_other, of_kind, PENALTY)
+    direction /= scale
+    odds = OTHER_SHARE / (1 - OTHER_SHARE)
+    return direction, bias - float(center @ direction) + float(np.log(odds))
