@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def take_viewer(out: Path, slide_id: str, chromium: str, path: Path) -> None:
     """Take the viewer's page of a slide, half way into its largest region."""
     from playwright.sync_api import sync_playwright
 
+    sys.path.insert(0, str(PICTURES.parents[1]))  # the tests' helpers are in no package
     from tests.web.browsing import open_slide, served
     from wsi_pipeline.web.app import create_app
 
