@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,13 @@ def open_slide(page: Any, slide_id: str = "case 1") -> None:
     page.goto(f"/slides/{slide_id}")
     page.wait_for_selector("body[data-ready]")
     page.wait_for_selector("#regions button")
+
+
+def say_that_it_is_a_duplicate(folder: Path, *, of: str) -> None:
+    """Let a slide's record say that it holds the results of another one."""
+    told = {"duplicate_of": of, "warnings": [f"the same content as {of}"]}
+    place = folder / "status.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | told))
 
 
 def canvas_color(page: Any, x: float, y: float) -> list[int]:

@@ -16,6 +16,7 @@ from tests.web.browsing import (
     canvas_color,
     needs_browser,
     open_slide,
+    say_that_it_is_a_duplicate,
     screen_point,
     stored_review,
     until,
@@ -317,9 +318,7 @@ def test_the_audit_finds_what_it_is_there_for(page: Any) -> None:
 
 
 def test_a_duplicate_leads_to_the_slide_whose_results_it_shows(page: Any, own_run: Run) -> None:
-    place = own_run.out / "slides/gone/status.json"
-    told = {"duplicate_of": "case 1", "warnings": ["the same content as case 1"]}
-    place.write_text(json.dumps(json.loads(place.read_text()) | told))
+    say_that_it_is_a_duplicate(own_run.out / "slides/gone", of="case 1")
     page.goto("/")
     card = page.locator(".card[data-id=gone]")
     assert "The same content as case 1" in card.inner_text()
