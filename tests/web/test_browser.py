@@ -198,6 +198,7 @@ def test_a_slide_whose_file_is_gone_and_one_that_failed_say_so(page: Any) -> Non
     page.goto("/slides/failed")
     page.wait_for_selector(".still")
     assert "No mpp. Give --mpp." in page.inner_text("#warnings")
+    assert page.inner_text("#regioncount") == "Not looked for"  # which is not "none"
 
 
 def test_without_the_viewer_the_page_says_how_to_get_it(page: Any) -> None:

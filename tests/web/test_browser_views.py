@@ -318,8 +318,14 @@ def test_the_audit_finds_what_it_is_there_for(page: Any) -> None:
 
 
 def test_a_duplicate_leads_to_the_slide_whose_results_it_shows(page: Any, own_run: Run) -> None:
+    page.goto("/")
+    page.wait_for_selector(".card")
+    area = page.locator(".card[data-id=gone] dd").first.inner_text()
+    assert f"IDC {area} in all" not in page.locator("#summary").inner_text()  # there are two
     say_that_it_is_a_duplicate(own_run.out / "slides/gone", of="case 1")
     page.goto("/")
+    page.wait_for_selector(".card")
+    assert f"IDC {area} in all" in page.locator("#summary").inner_text()  # the same tissue once
     card = page.locator(".card[data-id=gone]")
     assert "The same content as case 1" in card.inner_text()
     assert "The same content" not in page.locator(".card[data-id='case 1']").inner_text()

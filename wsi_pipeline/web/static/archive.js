@@ -109,7 +109,7 @@ function showSummary() {
   const count = (/** @type {string} */ state) => slides.filter((row) => row.state === state).length;
   const states = STATES.filter(count).map((state) => `${figure.count(count(state))} ${state}`);
   const reviewed = slides.filter((row) => row.review.reviewer).length;
-  const total = slides.reduce((sum, row) => sum + (row.idc_mm2 ?? 0), 0);
+  const total = slides.reduce((sum, row) => sum + (row.duplicate_of ? 0 : (row.idc_mm2 ?? 0)), 0);
   const shown = rows.length === slides.length ? "" : `${figure.count(rows.length)} of `;
   const words = [`${shown}${figure.count(slides.length)} ${slides.length === 1 ? "slide" : "slides"}`, states.join(", "), `${figure.count(reviewed)} reviewed`, `IDC ${figure.mm2(total)} in all`];
   byId("summary").textContent = words.filter(Boolean).join(" · ");

@@ -140,10 +140,11 @@ export class RegionPanel {
   }
 
   #showCount() {
-    const { regions } = this.state.now;
+    const { regions, totals } = this.state.now;
+    const none = totals?.idc_mm2 == null ? "Not looked for" : "None at this threshold"; /* of a failed slide nothing is known */
     const decided = regions.filter(({ id }) => this.review.wordsOf(id).decision !== "undecided").length;
     byId("listhead").hidden = !regions.length;
-    byId("regioncount").textContent = regions.length ? `${decided} of ${regions.length} decided` : "None at this threshold";
+    byId("regioncount").textContent = regions.length ? `${decided} of ${regions.length} decided` : none;
     this.#showState();
   }
 
