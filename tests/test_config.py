@@ -98,6 +98,6 @@ def test_a_wrong_key_of_a_mapping_is_named() -> None:
 
 @pytest.mark.parametrize("empty", [{}, {"threshold": None}])
 def test_a_wrong_section_of_a_mapping_is_named_though_it_says_nothing(empty: object) -> None:
-    with pytest.raises(ConfigError, match=r"unknown key region; did you mean regions"):
+    with pytest.raises(ConfigError, match=r"unknown key region; did you mean regions\? Every key"):
         as_config({"region": empty})
     assert as_config({"regions": empty}) == Config()

@@ -57,7 +57,9 @@ class WsiPipelineError(Exception):
         return str(self.args[1])
 
     def __str__(self) -> str:
-        return f"{self.problem}. {self.advice}" if self.advice else self.problem
+        if not self.advice:
+            return self.problem
+        return f"{self.problem}{'' if self.problem.endswith('?') else '.'} {self.advice}"
 
 
 class ConfigError(WsiPipelineError):

@@ -106,7 +106,7 @@ def test_all_usable_is_0_and_nothing_but_the_list_is_written(
     assert code == 0
     added = {path.name for path in set(slides.parent.rglob("*")) - before}
     assert added == {"slides.csv", "threads.yaml"}
-    assert "1 duplicates" in capsys.readouterr().out
+    assert "1 duplicate;" in capsys.readouterr().out
 
 
 def test_a_list_that_cannot_be_written_is_said(

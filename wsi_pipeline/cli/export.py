@@ -64,7 +64,7 @@ def execute(options: argparse.Namespace) -> int:
         n_written += exported.path is not None
         n_failed += exported.problem is not None
     for slide_id in unfinished_slides(options.out):
-        print(f"{slide_id}: left out, the run has not finished it (see its status.json)")
+        print(f"{slide_id}: left out, it failed or is not finished (see its status.json)")
     print(f"\n{n_written} files written" + (f", {n_failed} failed" if n_failed else ""))
     return EXIT_SOME_FAILED if n_failed else EXIT_DONE
 

@@ -64,8 +64,9 @@ def execute(options: argparse.Namespace) -> int:
     megabytes = sum(row.get("output_mb", 0) for row in rows)
     duplicates = [row for row in rows if "duplicate_of" in row]
     print("\n" + "".join(f"{line}\n" for line in _duplicate_words(duplicates)), end="")
+    copies = "1 duplicate" if len(duplicates) == 1 else f"{len(duplicates)} duplicates"
     print(
-        f"{len(rows)} slides, {len(bad)} unusable as they are, {len(duplicates)} duplicates; about "
+        f"{len(rows)} slides, {len(bad)} unusable as they are, {copies}; about "
         f"{patches:.0f} patches, {_duration(seconds)}, {megabytes:.0f} MB of results"
     )
     print(f"  list     {options.out}")
