@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from wsi_pipeline.classifier import load_classifier, read_card
+from wsi_pipeline.classifier.new_card import new_model_folder
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_USAGE, main
 from wsi_pipeline.errors import ModelError
 
@@ -58,6 +59,23 @@ def test_a_network_without_its_own_scaling_asks_for_the_range(
     assert record["output"] == "logit"
     assert record["class_names"] == ["not IDC", "IDC"]
     assert (tmp_path / "model.keras").is_file()
+
+
+def test_a_network_that_gives_features_too_is_told_by_the_output_of_its_classes(
+    tmp_path: Path,
+) -> None:
+    import keras
+
+    inputs = keras.Input((32, 32, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(inputs))
+    classes = keras.layers.Dense(1, activation="sigmoid")(features)
+    keras.Model(inputs, [classes, features]).save(tmp_path / "two.keras")
+    assert main(["models", "--new", str(tmp_path / "two.keras")]) == EXIT_DONE
+    record = json.loads((tmp_path / "two/model.json").read_text())
+    assert (record["output"], record["class_names"]) == ("probability", ["IDC"])
+    keras.Model(inputs, [classes, features, features]).save(tmp_path / "three.keras")
+    with pytest.raises(ModelError, match="has 3 outputs"):
+        new_model_folder(tmp_path / "three.keras", tmp_path / "three")
 
 
 def test_a_card_that_exists_and_a_file_that_does_not_are_said(

@@ -17,6 +17,7 @@ from wsi_pipeline.errors import ModelError
 from wsi_pipeline.files import write_atomic
 
 SCALING_LAYERS = ("Rescaling", "Normalization")
+MOST_OUTPUTS = 2
 SQUASHING = ("sigmoid", "softmax")
 
 
@@ -63,8 +64,16 @@ def _record(weights: Path, name: str) -> tuple[dict[str, Any], list[str]]:
             f"{weights} takes input {model.input_shape}",
             "Patches are squares in RGB: (side, side, 3)",
         )
-    n_outputs = int(model.output_shape[-1])
-    activation = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
+    if len(model.outputs) > MOST_OUTPUTS:
+        raise ModelError(
+            f"{weights} has {len(model.outputs)} outputs",
+            "Leave the one of the classes and, if there is one, that of the features",
+        )
+    # features for familiarity, where a network gives them too, are more than there are classes
+    classes = min(model.outputs, key=lambda output: output.shape[-1])
+    n_outputs = int(classes.shape[-1])
+    last = next((layer for layer in model.layers if layer.output is classes), model.layers[-1])
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
     scales = any(type(layer).__name__ in SCALING_LAYERS for layer in model.layers[:3])
     record = {
         "name": name,
