@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
-
-import numpy as np
 
 from wsi_pipeline.errors import StorageError
 
@@ -344,6 +344,7 @@ def finite(value: Any) -> Any:
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    numpy = sys.modules.get("numpy")  # not imported for `--help`: who has its numbers has it
+    if numpy is not None and isinstance(value, numpy.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
