@@ -113,13 +113,13 @@ def _create() -> None:
 def _install(lock: Path) -> None:
     print(f"Installing the packages of {lock.name} into {VENV} (a few minutes, once)", flush=True)
     _pip("--no-compile", "--require-hashes", "--only-binary=:all:", "-r", str(lock))
-    _tidy()
+    compile_and_trim()
     if lock == RUN_LOCK and not _has_viewer():
         _bring_viewer()
     _pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
 
-def _tidy() -> None:
+def compile_and_trim() -> None:
     """Do on all cores what pip does on one, and leave out 290 MB of headers for C++ compilers."""
     library = VENV / "Lib" if os.name == "nt" else next(VENV.glob("lib/python3.*"))
     packages = library / "site-packages"

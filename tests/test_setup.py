@@ -129,7 +129,7 @@ def test_headers_are_left_out_and_modules_compiled_whatever_does_not_compile(pro
     (packages / "tensorflow/include").mkdir(parents=True)
     (packages / "tensorflow/__init__.py").write_text("")
     (packages / "template.py").write_text("class {{ name }}:")
-    bootstrap_of(project)._tidy()
+    bootstrap_of(project).compile_and_trim()
     assert not (packages / "tensorflow/include").exists()
     assert [*packages.glob("tensorflow/__pycache__/__init__*.pyc")]
 

@@ -246,7 +246,11 @@ class FamiliarityReference:
                 _calibration(data.get("calibration")),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"`familiarity` of the model card is not usable: {error!r}") from error
+            raise ModelError(
+                f"`familiarity` of the model card is not usable: {error!r}",
+                "Remove its `calibration` from model.json; `wsi-pipeline train DATASET "
+                "--familiarity --model MODEL` measures it anew",
+            ) from error
         n = reference.mean.size
         fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
         known = reference.calibration
