@@ -26,6 +26,11 @@ FAR_CELL: Final = 0.01
 """Share of the archive's patches that lie as far or farther, below which a cell is called far."""
 SPREAD_PRIOR: Final = 8.0
 """Patches of the archive's own spread that are added: that of few patches strays by chance."""
+MEND_CARD: Final = (
+    "Make the model folder again, or remove `familiarity` from model.json; where its `calibration` "
+    "is of an older version, remove that and measure it with `wsi-pipeline train DATASET "
+    "--familiarity --model MODEL`"
+)
 MANY_FAR: Final = 0.2
 """Share of a slide's cells that are far, from which it stands among the reasons."""
 
@@ -247,9 +252,7 @@ class FamiliarityReference:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"`familiarity` of the model card is not usable: {error!r}",
-                "Remove its `calibration` from model.json; `wsi-pipeline train DATASET "
-                "--familiarity --model MODEL` measures it anew",
+                f"`familiarity` of the model card is not usable: {error!r}", MEND_CARD
             ) from error
         n = reference.mean.size
         fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
@@ -261,7 +264,7 @@ class FamiliarityReference:
             raise ModelError(
                 f"`familiarity` of the model card has {reference.mean.shape} means, covariance "
                 f"{reference.covariance.shape}, limit {reference.limit}",
-                "Make the model folder again, or remove `familiarity` from model.json",
+                MEND_CARD,
             )
         return reference
 
