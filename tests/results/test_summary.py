@@ -173,6 +173,20 @@ def test_the_summary_as_parquet_has_types_and_nulls(tmp_path: Path) -> None:
     assert (kinds["patches"], kinds["uncertainty"], kinds["error"]) == ("int64", "double", "string")
 
 
+def test_every_word_of_a_row_has_its_place_in_the_parquet_table(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'wsi-pipeline[parquet]'")
+    known = {"familiar": True, "score": 1.5, "reasons": []}
+    said = {"warnings": ["a scratch"], "duplicate_of": "b", "mpp_source": "aperio.MPP"}
+    put(tmp_path, "a", vendor="aperio", scan_date="2026-01-02", familiarity=known, **said)
+    write_summary(tmp_path, parquet=True)
+    (row,) = parquet.read_table(tmp_path / "summary.parquet").to_pylist()
+    with (tmp_path / "summary.csv").open(encoding="utf-8") as lines:
+        (cells,) = csv.DictReader(lines)
+    assert (row["familiar"], row["notes"], row["duplicate_of"]) == ("yes", "a scratch", "b")
+    words = {name: cell for name, cell in cells.items() if isinstance(row[name], str)}
+    assert {name: row[name] for name in words} == words
+
+
 def test_a_parquet_table_that_no_longer_agrees_is_removed(tmp_path: Path) -> None:
     put(tmp_path, "a")
     (tmp_path / "summary.parquet").write_bytes(b"of an earlier run")

@@ -12,7 +12,7 @@ from wsi_pipeline.errors import ConfigError
 
 TEXT: Final = frozenset(
     {"slide_id", "state", "slide", "scanner", "scan_date", "scan_date_source", "mpp_source"}
-    | {"stage", "error", "advice"}
+    | {"familiar", "duplicate_of", "notes", "stage", "error", "advice"}
 )
 COUNTS: Final = frozenset({"regions", "patches", "patches_lost"})
 """All other columns are figures (float64). A column has its type also where nothing is known."""
