@@ -59,7 +59,8 @@ def test_a_copy_takes_over_what_running_it_alone_would_have_made(
     differs = {k for k, v in expected.to_dict().items() if status.to_dict()[k] != v}
     assert differs <= changed
     row = slide_row("b", status)
-    assert (row["duplicate_of"], row["notes"]) == ("a", "the same content as a")
+    assert row["duplicate_of"] == "a"
+    assert str(row["notes"]).startswith("the same content as a; familiarity to the model cannot")
 
 
 def test_duplicates_are_skipped_and_done_again_with_the_first(

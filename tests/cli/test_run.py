@@ -56,6 +56,8 @@ def test_all_done_is_0_and_the_results_are_named(
         assert (out / "slides" / "a" / name).exists()
         assert str(out / "slides" / "a" / name) in printed
     assert "Research use only" in printed
+    why = "cannot be known: the model's card does not say what is familiar"
+    assert f"note: familiarity to the model {why}" in printed
     assert (out / "index.html").exists()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from wsi_pipeline.classifier import logit
 from wsi_pipeline.classifier.familiarity import FamiliarityReference, SlideFamiliarity
 from wsi_pipeline.pipeline.blocks import feature_layers
-from wsi_pipeline.pipeline.familiarity import recalibrated, slide_familiarity
+from wsi_pipeline.pipeline.familiarity import recalibrated, slide_familiarity, why_unknown
 
 VALUES = np.array([[0.0, 0.2, np.nan], [0.5, 0.9, 1.0]], np.float32)
 
@@ -43,3 +43,10 @@ def test_glass_beside_cores_does_not_make_them_strange() -> None:
     assert found.familiar
     few: Any = SimpleNamespace(patch_tissue=lambda: np.full_like(tissue, 0.5))
     assert slide_familiarity(card, few, layers) is None  # it cannot be known
+    tissue[:] = 0.5
+    tissue[0, :3] = 1.0
+    assert why_unknown(card, plan, layers) == "too few patches on tissue (3 of the 4 needed)"
+    without: Any = SimpleNamespace(familiarity=None)
+    assert why_unknown(without, plan, layers) == "the model's card does not say what is familiar"
+    blind = {name: np.full_like(values, np.nan) for name, values in layers.items()}
+    assert why_unknown(card, plan, blind) == "the network gave no features"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,16 +116,26 @@ def test_the_caption_reads_the_maps_attributes(make_map: MakeMap) -> None:
     assert caption.mpp_source == "aperio.MPP"
 
 
+FEW = "too few patches on tissue (2 of the 4 needed)"
+
+
 @pytest.mark.parametrize("width", [60, 300, 900])
-def test_an_unfamiliar_slide_is_said_in_full_however_narrow_its_picture_is(
-    make_map: MakeMap, tmp_path: Path, width: int
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"familiarity": {"familiar": False, "score": 0.4, "reasons": [], "logit_shift": 0.0}},
+        {"familiarity": None, "familiarity_unknown": FEW},
+        {},  # a map of a version that did not measure it
+    ],
+    ids=["unfamiliar", "too few patches", "not measured"],
+)
+def test_a_slide_that_is_not_familiar_is_said_in_full_however_narrow_its_picture_is(
+    make_map: MakeMap, tmp_path: Path, width: int, marks: dict[str, Any]
 ) -> None:
-    plain = make_map()
-    known = {"familiar": False, "score": 0.4, "reasons": [], "logit_shift": 0.0}
-    marked = replace(plain, attributes={**plain.attributes, "familiarity": known})
+    familiar = {"familiarity": {"familiar": True, "score": 1.4, "reasons": [], "logit_shift": 0.0}}
     pictures = []
-    for map_ in (plain, marked):
-        _write(map_, _thumbnail(width, 200), tmp_path)
+    for attributes in (familiar, marks):
+        _write(make_map(**attributes), _thumbnail(width, 200), tmp_path)
         pictures.append(_pixels(tmp_path / "overlay.png").astype(int))
     changed = np.abs(pictures[1] - pictures[0]).max(-1) > 60
     rows, cols = np.nonzero(changed)

@@ -56,6 +56,24 @@ def test_a_sheet_of_a_slide_with_nothing_classified_is_written(
     assert (tmp_path / "sheet.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("familiar", [False, None], ids=["unfamiliar", "cannot be known"])
+def test_a_slide_that_is_not_familiar_is_said_above_the_notice(
+    make_map: MakeMap, tmp_path: Path, familiar: bool | None
+) -> None:
+    pictures = []
+    for answer in (True, familiar):
+        known = None if answer is None else {"familiar": answer}
+        _write(make_map(familiarity=known), tmp_path / "sheet.png")
+        with Image.open(tmp_path / "sheet.png") as picture:
+            pictures.append(np.asarray(picture.convert("L"), np.int16))
+    height, width = pictures[0].shape
+    rows, cols = np.nonzero(pictures[0] != pictures[1])
+    assert rows.min() / height > 0.935  # below the scale bar
+    assert rows.max() / height < 0.96  # above the notice
+    assert cols.max() / width < 0.65
+    assert cols.max() - cols.min() > 0.15 * width
+
+
 @pytest.mark.parametrize("n_notes", [2, 12, 60])
 def test_many_regions_and_notes_end_above_the_footer(
     make_map: MakeMap, tmp_path: Path, n_notes: int

@@ -15,7 +15,7 @@ from wsi_pipeline.errors import ConfigError
 from wsi_pipeline.files import write_json
 from wsi_pipeline.results.gallery import FIELDS, gallery_page
 from wsi_pipeline.results.layout import STATUS_NAME
-from wsi_pipeline.results.status import Done, Failed, Queued, status_from_dict
+from wsi_pipeline.results.status import Done, Empty, Failed, Queued, status_from_dict
 from wsi_pipeline.results.summary import COLUMNS, ROWS_A_FILE, Summary, slide_row, write_summary
 
 
@@ -211,3 +211,28 @@ def test_an_unfamiliar_slide_is_said_wherever_its_figures_are_shown() -> None:
     said = "unfamiliar to the model (far from the training slides)"
     assert status.cautions == ("a scratch", said)
     assert slide_row("a", status)["notes"] == f"a scratch; {said}"
+    assert status.familiarity_caution == "unfamiliar to the model: do not trust it"
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("too few patches on tissue (2 of the 4 needed)", "too few patches on tissue (2 of"),
+        ("", "it was not measured"),  # a record of before this was said
+    ],
+)
+def test_a_slide_whose_familiarity_cannot_be_known_never_looks_familiar(
+    why: str, said: str
+) -> None:
+    record = {"state": "done", "totals": {"idc_mm2": 0.0}, "familiarity_unknown": why}
+    status = status_from_dict({**record, "familiarity": None})
+    assert isinstance(status, Done)
+    assert status.cautions == (status.familiarity_caution,)
+    notes = str(slide_row("a", status)["notes"])
+    assert notes.startswith(f"familiarity to the model cannot be known: {said}")
+    known = status_from_dict({**record, "familiarity": {"familiar": True, "score": 1.4}})
+    assert slide_row("a", known)["notes"] is None
+
+
+def test_a_slide_without_figures_has_none_to_doubt() -> None:
+    assert Done().cautions == Empty().cautions == ()

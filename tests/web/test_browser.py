@@ -39,9 +39,12 @@ def test_the_archive_is_filtered_sorted_and_leads_to_a_slide(page: Any) -> None:
     page.select_option("#sort", "slide_id")
     names = page.locator(".card .title a").all_text_contents()
     assert names == sorted(names)
+    said = "Familiarity to the model cannot be known: it was not measured."
+    assert page.locator(".card .caution").all_text_contents() == [said, said]  # those with a map
     page.click("text=case 1")
     page.wait_for_selector("body[data-ready]")
     assert page.inner_text("#title") == "case 1"
+    assert said in page.inner_text("#warnings")
 
 
 def test_opacity_threshold_and_colors_act_on_the_map_at_once(page: Any) -> None:

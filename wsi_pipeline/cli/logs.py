@@ -65,9 +65,9 @@ class TerminalWatcher:
         elif isinstance(status, Done):
             self.done.append(job.slide_id)
         self._say(f"{job.slide_id}: {_skipped_words(status) if skipped else _words(status)}")
-        warnings = status.warnings if isinstance(status, Done | Empty) else ()
-        for warning in () if skipped else warnings:
-            self._say(f"  note: {warning}")
+        cautions = status.cautions if isinstance(status, Done | Empty) else ()
+        for words in () if skipped else cautions:
+            self._say(f"  note: {words}")
         known = finite(status.to_dict()) if status else {}
         facts = {"slide_id": job.slide_id, "skipped": skipped, **known}
         logger.info("slide finished", extra={"facts": facts})

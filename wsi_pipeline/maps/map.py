@@ -15,6 +15,7 @@ from wsi_pipeline.maps.zarr_group import damaged, read_group
 
 OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
 """Arrays of the store that not every map has."""
+UNFAMILIAR: Final = "unfamiliar to the model: do not trust it"
 MASK: Final = "mask"
 """Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
 
@@ -136,6 +137,13 @@ class ProbabilityMap:
         return float(self.attributes.get("threshold", 0.5))
 
     @property
+    def familiarity_caution(self) -> str:
+        """What has to stand in every picture of the map, see `familiarity_caution`."""
+        known = self.attributes.get("familiarity")
+        unknown = str(self.attributes.get("familiarity_unknown") or "")
+        return familiarity_caution(known["familiar"] if known else None, unknown)
+
+    @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
         """Scanned bounds x, y, width, height, level-0 px."""
         x, y, width, height = self.attributes["bounds_l0"]
@@ -177,6 +185,22 @@ class ProbabilityMap:
             )
         except (KeyError, ValueError, TypeError) as exc:
             raise damaged(path, exc) from exc
+
+
+def familiarity_caution(familiar: bool | None, unknown: str) -> str:
+    """Return what has to stand beside the figures of a slide; "" where it is familiar.
+
+    Parameters
+    ----------
+    familiar : bool or None
+        None where it cannot be known, which must never look like "familiar".
+    unknown : str
+        Why it cannot be known; empty in results of versions that did not say so.
+    """
+    if familiar is None:
+        why = unknown or "it was not measured"
+        return f"familiarity to the model cannot be known: {why}"
+    return "" if familiar else UNFAMILIAR
 
 
 def _raster(inside: NDArray[np.uint8], place: Mapping[str, Any]) -> TissueRaster:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 import wsi_pipeline
 from wsi_pipeline.classifier import ContextRefinement, ModelCard
-from wsi_pipeline.classifier.familiarity import SlideFamiliarity
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import ReadError
 from wsi_pipeline.geometry import FloatArray
@@ -25,6 +24,7 @@ from wsi_pipeline.pipeline.familiarity import (
     cell_familiarity,
     recalibrated,
     slide_familiarity,
+    why_unknown,
 )
 from wsi_pipeline.pipeline.plan import SlidePlan, pen_flags
 from wsi_pipeline.pipeline.resolved import ResolvedRun
@@ -85,7 +85,11 @@ def assemble_map(
         origin_l0=grid.origin_l0,
         step_l0=grid.step_l0,
         mpp=plan.mpp,
-        attributes=map_attributes(run, plan, normalizer, fingerprint, known),
+        attributes={
+            **map_attributes(run, plan, normalizer, fingerprint),
+            "familiarity": known.to_dict() if known else None,
+            "familiarity_unknown": "" if known else why_unknown(card, plan, layers),
+        },
         uncertainty=None if spread is None else cells_from_patches(spread, grid),
         quality=quality,
         **marks,
@@ -99,7 +103,6 @@ def map_attributes(
     plan: SlidePlan,
     normalizer: StainNormalizer | None,
     fingerprint: str,
-    known: SlideFamiliarity | None,
 ) -> dict[str, Any]:  # of many kinds: as the interface has it
     """Return what stands beside the numbers of a map, see the interface of `probability.zarr`."""
     grid, config, info, bounds = plan.grid, run.config, plan.info, plan.bounds_l0
@@ -123,7 +126,6 @@ def map_attributes(
         "stain": normalizer.method if normalizer else "none",
         "white_balance": plan.white_balance.to_dict(),
         "threshold": threshold_of(config, card),
-        "familiarity": known.to_dict() if known else None,
         "context": context_of(config, card) is not None,
         "tta": config.inference.tta,
         "config_sha256": config.map_sha256(card.sha256),

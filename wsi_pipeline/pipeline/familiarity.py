@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.classifier import ModelCard, logit, sigmoid
-from wsi_pipeline.classifier.familiarity import SlideFamiliarity
-from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.classifier.familiarity import MIN_PATCHES, SlideFamiliarity
+from wsi_pipeline.geometry import BoolMask, FloatArray
 from wsi_pipeline.maps.cells import cells_from_patches
 from wsi_pipeline.maps.grid import TileGrid
 from wsi_pipeline.pipeline.blocks import feature_layers
@@ -48,8 +48,24 @@ def slide_familiarity(card: ModelCard, plan: SlidePlan, layers: Layers) -> Slide
     features = features_of(card, layers)
     if features is None or card.familiarity is None:
         return None
-    told = ~np.isnan(features).any(-1) & (plan.patch_tissue() >= MIN_TISSUE)
-    return card.familiarity.judge(features[told])
+    return card.familiarity.judge(features[_tells(features, plan)])
+
+
+def why_unknown(card: ModelCard, plan: SlidePlan, layers: Layers) -> str:
+    """Return why `slide_familiarity` cannot say anything of a slide that was classified."""
+    if card.familiarity is None:
+        return "the model's card does not say what is familiar"
+    features = features_of(card, layers)
+    if features is None:
+        return "the network gave no features"
+    n_told = int(_tells(features, plan).sum())
+    return f"too few patches on tissue ({n_told} of the {MIN_PATCHES} needed)"
+
+
+def _tells(features: FloatArray, plan: SlidePlan) -> BoolMask:
+    """Return which patches say how familiar the slide is."""
+    told: BoolMask = ~np.isnan(features).any(-1) & (plan.patch_tissue() >= MIN_TISSUE)
+    return told
 
 
 def recalibrated(probability: FloatArray, known: SlideFamiliarity | None) -> FloatArray:

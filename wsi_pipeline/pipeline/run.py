@@ -165,6 +165,7 @@ def do_slide(
         "stain": stain,
         "threshold": map_.threshold,
         "familiarity": map_.attributes["familiarity"],
+        "familiarity_unknown": map_.attributes["familiarity_unknown"],
     }
     if plan.n_patches:
         facts |= write_outputs(run, job, plan, map_, clock)

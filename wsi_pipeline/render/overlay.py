@@ -111,7 +111,7 @@ def draw_overlay(
     draw_regions(page.axes(layout.image), map_, regions, layout.image)
     page.header(caption.slide, subtitle(map_, caption, regions.threshold))
     page.scale_bar(map_)
-    cautions = [words for words in (unfamiliar(map_), *caption.unread) if words]
+    cautions = [words for words in (map_.familiarity_caution, *caption.unread) if words]
     if cautions:
         page.caution("; ".join(cautions))
     page.footer(f"{caption.software}  ·  {caption.date}")
@@ -139,12 +139,6 @@ def _estimated_share(map_: ProbabilityMap) -> str:
         return ""
     share = map_.estimated.sum() / max(1, np.isfinite(map_.values).sum())
     return f"  ·  coarse to fine: {share:.0%} of the cells from neighbors"
-
-
-def unfamiliar(map_: ProbabilityMap) -> str:
-    """Return a warning where the slide is not like the training data, "" elsewhere."""
-    known = map_.attributes.get("familiarity")
-    return "" if not known or known["familiar"] else "unfamiliar to the model: do not trust it"
 
 
 def _balance(map_: ProbabilityMap) -> str:

@@ -23,7 +23,7 @@ from wsi_pipeline.render import blend as blending
 from wsi_pipeline.render.blend import Blend
 from wsi_pipeline.render.fonts import drawable
 from wsi_pipeline.render.outlines import draw_regions
-from wsi_pipeline.render.overlay import Caption, subtitle, total_rows, unfamiliar
+from wsi_pipeline.render.overlay import Caption, subtitle, total_rows
 from wsi_pipeline.render.page import FAINT, INK, WARNING
 from wsi_pipeline.render.scale import length_label, nice_length_mm
 
@@ -114,7 +114,7 @@ def _draw_heading(figure: Figure, map_: ProbabilityMap, regions: Regions, captio
     }
     figure.text(0.025, 0.952, title, **title_style)
     figure.text(0.025, 0.928, subtitle(map_, caption, regions.threshold), size=8, color=FAINT)
-    figure.text(_RIGHT, 0.952, unfamiliar(map_), size=9, color=WARNING, ha="right")
+    figure.text(0.025, 0.048, map_.familiarity_caution, size=8.5, color=WARNING)
     figure.text(0.025, 0.025, NOTICE, size=8.5, weight="bold", color=WARNING)
     made = f"{caption.software}  ·  {caption.date}"
     figure.text(_RIGHT, 0.025, made, size=8, color=FAINT, ha="right")

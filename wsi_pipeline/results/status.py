@@ -25,6 +25,7 @@ from pydantic import (
 from wsi_pipeline.config import Config
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import read_json, write_json
+from wsi_pipeline.maps.map import familiarity_caution
 from wsi_pipeline.maps.regions import SlideTotals
 from wsi_pipeline.results.layout import REGIONS_NAME, STATUS_NAME
 
@@ -211,6 +212,8 @@ class FinishedSlideStatus(SlideStatus):
     """Probability from which a cell is called IDC."""
     familiarity: FamiliarityFacts | None = None
     """None: it cannot be known, which is not "familiar"."""
+    familiarity_unknown: str = ""
+    """Why it cannot be known; empty where it is, and in records of before this was said."""
     settings: ResultSettings | None = None
     totals: Annotated[SlideTotals | None, BeforeValidator(_totals)] = None
     """None where nothing was classified."""
@@ -226,9 +229,18 @@ class FinishedSlideStatus(SlideStatus):
     def cautions(self) -> tuple[str, ...]:
         """What a reader has to know before the figures are believed: in each picture and table."""
         known = self.familiarity
-        if known is None or known.familiar:
-            return self.warnings
-        return (*self.warnings, f"unfamiliar to the model ({'; '.join(known.reasons)})")
+        if known is not None and not known.familiar:
+            return (*self.warnings, f"unfamiliar to the model ({'; '.join(known.reasons)})")
+        said = self.familiarity_caution
+        return (*self.warnings, said) if said else self.warnings
+
+    @property
+    def familiarity_caution(self) -> str:
+        """The same of familiarity alone, in few words; "" where nothing was classified, too."""
+        known = self.familiarity
+        if known is None and self.totals is None:
+            return ""
+        return familiarity_caution(known.familiar if known else None, self.familiarity_unknown)
 
 
 class Done(FinishedSlideStatus):

@@ -115,7 +115,7 @@ class ReviewProgress(TypedDict, total=False):
 
 SlideRow = dict[str, str | float | bool | ReviewProgress | None]
 """A slide's row of the summary (`results.summary.COLUMNS`), and of the application's own:
-`fingerprint`, `has_overlay`, `has_gallery`, `review`."""
+`fingerprint`, `has_overlay`, `has_gallery`, `familiarity_caution`, `review`."""
 
 
 class RunFacts(TypedDict):

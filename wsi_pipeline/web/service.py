@@ -146,6 +146,7 @@ class ReviewService:
             "fingerprint": entry.fingerprint,
             "has_overlay": (entry.folder / OVERLAY_NAME).is_file(),
             "has_gallery": (entry.folder / CARD_NAME).is_file(),
+            "familiarity_caution": entry.finished.familiarity_caution,
             "review": self._review_row(entry),
         }
 

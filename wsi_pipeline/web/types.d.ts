@@ -66,6 +66,8 @@ export interface Row {
   duplicate_of: string | null;
   has_overlay: boolean;
   has_gallery: boolean;
+  /** That the slide is unfamiliar to the model, or why that cannot be known; empty where it is familiar. */
+  familiarity_caution: string;
   review: { accepted?: number; rejected?: number; reviewer?: string | null; time?: string | null; problem?: string };
 }
 

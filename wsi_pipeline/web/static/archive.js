@@ -45,6 +45,7 @@ function card(row) {
         el("span", { class: `badge ${state}` }, state),
       ),
       row.error ? el("p", { class: "muted" }, [row.error, row.advice ?? ""].filter(Boolean).map(sentence).join(" ")) : figures(row),
+      row.familiarity_caution ? el("p", { class: "caution" }, sentence(row.familiarity_caution)) : null,
       row.duplicate_of ? el("p", { class: "muted" }, "The same content as ", el("a", { href: slideUrl(row.duplicate_of) }, row.duplicate_of)) : null,
       el("div", { class: "reviewed" }, reviewWords(row.review)),
     ),
