@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsi_pipeline.classifier import load_classifier, read_card
+from wsi_pipeline.classifier import find_model, load_classifier, read_card
 from wsi_pipeline.classifier.new_card import new_model_folder
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_USAGE, main
 from wsi_pipeline.errors import ModelError
@@ -41,6 +41,14 @@ def test_what_the_file_cannot_tell_is_refused_until_it_is_filled_in(
     classifier = load_classifier(read_card(tmp_path / "mine"), device="cpu")
     dark = np.zeros((1, 50, 50, 3), np.uint8)
     assert classifier.predict(dark)[0] > 0.99
+
+
+def test_the_card_of_the_bundled_network_counts_as_a_new_one_does(tmp_path: Path) -> None:
+    card = find_model("idc-compact")
+    new_model_folder(card.weights_path, tmp_path)
+    counted = json.loads((tmp_path / "model.json").read_text())["parameters"]
+    assert card.record["parameters"] == counted
+    assert f"{counted:,} parameters in all" in (card.folder / "README.md").read_text()
 
 
 def test_a_network_without_its_own_scaling_asks_for_the_range(

@@ -128,6 +128,7 @@ def test_both_engines_say_the_same_whatever_comes_together(
     reference, expected = engines[0].predict_features(patches)
     assert card.familiarity is not None
     n_features = card.familiarity.n_features
+    assert card.record["parameters"] == load_keras_model(card).count_params()
     for engine in engines:
         whole = engine.predict(patches)
         assert whole.dtype == np.float32

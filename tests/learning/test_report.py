@@ -100,6 +100,7 @@ def test_the_model_card_names_scale_split_limits_and_whom_it_is_not_for(
     color_classifier: Any,
 ) -> None:
     text = model_card_text(color_classifier.card)
+    assert "parameters not counted" in text
     assert "Never for screening patients." in text
     assert "32 x 32 px at 8 µm/px" in text
     assert "by hand" in text

@@ -65,14 +65,19 @@ def model_card_text(card: ModelCard) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _parameters(card: ModelCard) -> str:
+    """Return how many numbers the network's file holds, trained or counted along the way."""
+    n_parameters = card.record.get("parameters")
+    return f"{n_parameters:,} parameters in all" if n_parameters else "parameters not counted"
+
+
 def _network(card: ModelCard) -> str:
     training: Mapping[str, Any] = card.record.get("training") or {}
     history = training.get("history") or []
     seconds = sum(entry.get("seconds", 0) for entry in history)
     lines = [
         f"- {card.architecture or 'architecture not stated'}, "
-        f"{card.record.get('parameters', 0):,} parameters, "
-        f"{_origin(training)}",
+        f"{_parameters(card)}, {_origin(training)}",
         f"- {len(history)} epochs in {seconds / 60:.0f} minutes ({training.get('machine', '–')})",
         f"- {training.get('with', '–')}, made {training.get('made', '–')}",
     ]

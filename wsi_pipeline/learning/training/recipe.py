@@ -199,7 +199,8 @@ def package(
     Temperature, thresholds and figures are of the network as CPUs will run it.
     """
     validation = division.validation
-    litert = write_networks(with_features(network, division.training), out)
+    written = with_features(network, division.training)
+    litert = write_networks(written, out)
     served = {"precision": "float32"}
     raw = predict(network, validation.images)
     if recipe.quantize:
@@ -213,7 +214,7 @@ def package(
         "training_data": _data_record(division),
         "split": asdict(division.split),
         "training": _training_record(recipe, history),
-        "parameters": int(network.count_params()),
+        "parameters": int(written.count_params()),
         "litert": served,
         "license": "Apache-2.0",
         "notice": "Research use only. Not for diagnosis. Never for screening patients.",
