@@ -1,5 +1,6 @@
 import argparse
 import json
+import logging
 import os
 import platform
 import re
@@ -162,6 +163,22 @@ def test_the_token_comes_from_a_file_the_environment_or_the_command_line(
         access, is_made = access_of(options_of(*words))
         assert access is not None
         assert (access.token, is_made) == (expected, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a mode does not say there who may read")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o604])
+def test_a_token_that_others_can_read_is_told_with_its_mode_and_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    path = tmp_path / "my token"
+    path.write_text("a-token-in-a-file\n")
+    path.chmod(mode)
+    with caplog.at_level(logging.WARNING, "wsi_pipeline"):
+        access, _ = access_of(options_of("--token-file", str(path)))
+    assert access is not None
+    said = f"open to others on this machine (mode {mode:04o}): chmod 600 '{path}'"
+    assert (said in caplog.text) == (mode in (0o640, 0o604))
+    assert access.token not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import hashlib
 import logging
 import os
 import secrets
+import shlex
 import socket
+import stat
 import threading
 import webbrowser
 from pathlib import Path
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LAST_PORT = 65_535
 PENDING_CONNECTIONS = 1024
+OTHERS = 0o077
+"""Rights of the group and of everybody."""
 TOKEN_VARIABLE = "WSI_PIPELINE_TOKEN"  # noqa: S105 - its name
 
 
@@ -170,12 +174,20 @@ def _token_of(options: argparse.Namespace) -> str | None:
     if options.token_file is None:
         return os.environ.get(TOKEN_VARIABLE) or None
     try:
-        return str(options.token_file.read_text(encoding="utf-8").strip())
+        with options.token_file.open(encoding="utf-8") as file:
+            token, rights = str(file.read().strip()), os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"--token-file {options.token_file} cannot be read ({error})",
             "Make it with: umask 077; openssl rand -hex 24 > FILE",
         ) from error
+    if os.name == "posix" and rights & OTHERS:  # elsewhere a mode does not say who may read
+        logger.warning(
+            "--token-file is open to others on this machine (mode %04o): chmod 600 %s",
+            stat.S_IMODE(rights),
+            shlex.quote(str(options.token_file)),
+        )
+    return token
 
 
 def _audit_of(options: argparse.Namespace) -> AuditLog:
