@@ -20,7 +20,8 @@ RUN useradd --uid 1000 --no-create-home --home-dir /tmp wsi
 ENV PATH=/opt/wsi_pipeline/.venv/bin:$PATH \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    WSI_PIPELINE_CONTAINER=1
 USER 1000:1000
 WORKDIR /out
 EXPOSE 8000

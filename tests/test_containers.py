@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from wsi_pipeline.cli import serve
+from wsi_pipeline.cli.invocation import CONTAINER_VARIABLE, review_command
 from wsi_pipeline.cli.main import COMMANDS
 from wsi_pipeline.config import load_config
 
@@ -97,6 +98,22 @@ def test_the_image_s_user_and_paths_are_those_of_the_pods() -> None:
     assert run[0] in COMMANDS
     port = MANIFESTS[0]["spec"]["ports"][0]["port"]
     assert f"tcp://{MANIFESTS[0]['metadata']['name']}:{port}" in run
+
+
+def test_what_is_said_in_a_container_of_our_image_holds_on_its_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(CONTAINER_VARIABLE, raising=False)
+    assert review_command(Path("/out")).endswith("serve /out --open")
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (value,) = re.findall(rf"^ +{CONTAINER_VARIABLE}=(\S+)$", dockerfile, re.MULTILINE)
+    monkeypatch.setenv(CONTAINER_VARIABLE, value)
+    said = review_command(Path("/out"))
+    assert "--open" not in said  # there is no browser
+    (port,) = re.findall(r"run this image again with (-p 127\.0\.0\.1:\d+:\d+)", said)
+    assert port in dockerfile
+    assert said.endswith("serve /out --host 0.0.0.0")
+    assert serve.address_of("0.0.0.0", 8000) == "http://127.0.0.1:8000/"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)

@@ -9,6 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+CONTAINER_VARIABLE = "WSI_PIPELINE_CONTAINER"
+"""Set in the image of our Dockerfile: ports and browser are the host's there."""
+
+
+def is_in_container() -> bool:
+    """Return whether this runs in a container of our own image."""
+    return bool(os.environ.get(CONTAINER_VARIABLE))
+
+
+def review_command(out: Path) -> str:
+    """Return what to type to look at an output folder, and where where that is not here."""
+    if is_in_container():
+        command = own_command("serve", out, "--host", "0.0.0.0")  # noqa: S104 - the container's
+        return f"run this image again with -p 127.0.0.1:8000:8000, for: {command}"
+    return own_command("serve", out, "--open")
+
 
 def own_command(*words: str | Path) -> str:
     """Return a command line of this program that works where the user stands.

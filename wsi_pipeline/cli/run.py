@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from wsi_pipeline import NOTICE
-from wsi_pipeline.cli.invocation import own_command
+from wsi_pipeline.cli.invocation import review_command
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.config import STAIN_METHODS, Config, load_config
 
@@ -154,4 +154,4 @@ def _closing(
     yield f"  gallery  {out / 'index.html'}"
     yield NOTICE
     if outcome.done:
-        yield f"To look and review: {own_command('serve', out, '--open')}"
+        yield f"To look and review: {review_command(out)}"

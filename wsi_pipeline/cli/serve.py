@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsi_pipeline import NOTICE
 from wsi_pipeline.classifier import DEFAULT_MODEL
+from wsi_pipeline.cli.invocation import is_in_container
 from wsi_pipeline.cli.main import EXIT_DONE
 from wsi_pipeline.cli.printing import printable
 from wsi_pipeline.errors import ConfigError
@@ -253,6 +254,8 @@ def _listening(family: int, address: Any) -> socket.socket:
 
 
 def address_of(host: str, port: int) -> str:
-    """Return the address to open in a browser."""
-    name = socket.gethostname() if host in ANY_ADDRESS else host
+    """Return the address to open in a browser; the host's own where a container is published."""
+    name = host
+    if host in ANY_ADDRESS:
+        name = "127.0.0.1" if is_in_container() else socket.gethostname()
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
