@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.phantoms import Phantom
+from wsi_pipeline.cli.logs import TerminalWatcher
 from wsi_pipeline.cli.main import EXIT_INTERRUPTED, EXIT_USAGE, main
 
 LITERT = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
@@ -162,6 +165,31 @@ def test_the_bar_of_a_terminal_is_not_broken(
     assert "XNNPACK" not in screen
     # all that reached the terminal are the bar's own carriage returns: not one line of anyone else
     assert "\n" not in screen.replace("\r\n", "\n").strip()
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_time_of_the_bar_goes_on_while_one_slide_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("wsi_pipeline.cli.terminal.TICK_SECONDS", 0.05)
+    with TerminalWatcher() as watcher:
+        watcher.run_started("id", 3, "2 threads")
+        end = time.monotonic() + 30
+        while "00:01<" not in screen.getvalue():  # and nothing was told meanwhile
+            assert time.monotonic() < end, screen.getvalue()
+            time.sleep(0.01)
+    shown = screen.getvalue()
+    assert not shown.split("\r")[-1].strip()  # taken away
+    time.sleep(0.2)
+    assert screen.getvalue() == shown
 
 
 def _read_all(descriptor: int) -> str:

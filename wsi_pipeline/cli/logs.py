@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Self
 
-from wsi_pipeline.cli.terminal import JsonFormatter, above_the_bar
+from wsi_pipeline.cli.terminal import JsonFormatter, Ticker, above_the_bar
 from wsi_pipeline.files import finite
 from wsi_pipeline.pipeline.resolved import SlideJob
 from wsi_pipeline.results.status import AnyStatus, Done, Empty, Failed
@@ -22,12 +22,22 @@ class TerminalWatcher:
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._ticker: Ticker | None = None
         self._n_slides = 0
         self.failed: dict[str, str] = {}
         """Slides that failed, with the reason."""
         self.done: list[str] = []
         """Slides that are done, now or before."""
         self._has_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        """Return the watcher."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away, however the run ends."""
+        if self._ticker is not None:
+            self._ticker.close()
 
     def run_started(self, run_id: str, n_slides: int, where: str) -> None:
         """Open the bar and give the log its run id."""
@@ -44,6 +54,7 @@ class TerminalWatcher:
 
             unit = "patch" if n_slides == 1 else "slide"
             self._bar = tqdm(total=n_slides, unit=unit, leave=False, file=sys.stderr)
+            self._ticker = Ticker(self._bar)
 
     def slide_started(self, job: SlideJob) -> None:
         """Name the slide."""
@@ -71,11 +82,8 @@ class TerminalWatcher:
         known = finite(status.to_dict()) if status else {}
         facts = {"slide_id": job.slide_id, "skipped": skipped, **known}
         logger.info("slide finished", extra={"facts": facts})
-        if self._bar is not None and not skipped:
-            if self._n_slides > 1:
-                self._bar.update(1)
-            if self._bar.n >= self._bar.total:
-                self._bar.close()
+        if self._bar is not None and not skipped and self._n_slides > 1:
+            self._bar.update(1)
 
     def waiting_for(self, job: SlideJob, owner: str) -> None:
         """Say that another run does a slide."""

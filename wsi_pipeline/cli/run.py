@@ -102,14 +102,14 @@ def execute(options: argparse.Namespace) -> int:
     if options.dry_run:
         _describe(options, config, jobs)
         return EXIT_DONE
-    watcher = TerminalWatcher()
-    outcome = run_slides(
-        jobs,
-        resolve_run(config, options.out),
-        watcher,
-        overwrite=options.overwrite,
-        retry_failed=options.retry_failed,
-    )
+    with TerminalWatcher() as watcher:
+        outcome = run_slides(
+            jobs,
+            resolve_run(config, options.out),
+            watcher,
+            overwrite=options.overwrite,
+            retry_failed=options.retry_failed,
+        )
     print("\n".join(_closing(options.out, watcher.done, watcher.failed, outcome)))
     return EXIT_SOME_FAILED if outcome.failed else EXIT_DONE
 

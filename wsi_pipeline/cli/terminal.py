@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from wsi_pipeline.cli.printing import printable, tamed
@@ -27,6 +27,7 @@ CHATTER: Final = re.compile(
 )
 """What libraries say of themselves at every start; nobody can do anything about it."""
 JOIN_SECONDS: Final = 1.0
+TICK_SECONDS: Final = 1.0
 libraries = logging.getLogger("wsi_pipeline.libraries")
 
 
@@ -84,6 +85,34 @@ def above_the_bar() -> Iterator[None]:
         return
     with tqdm.tqdm.external_write_mode(file=sys.stderr):
         yield
+
+
+class Ticker:
+    """Lets the time of a progress bar go on while one slide is done, which may take minutes.
+
+    The thread that tqdm has of its own redraws a bar once after each step, not until the next.
+
+    Parameters
+    ----------
+    bar : tqdm
+        Closed with the ticker.
+    """
+
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._ended = bar, threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take the bar away; nothing draws it again."""
+        self._ended.set()
+        self._thread.join()
+        self._bar.close()
+
+    def _tick(self) -> None:
+        with suppress(OSError, ValueError):  # closed by whoever reads it
+            while not self._ended.wait(TICK_SECONDS):
+                self._bar.refresh()
 
 
 def set_up_logging(*, verbose: bool, as_json: bool) -> None:
