@@ -13,13 +13,13 @@ from PIL import Image
 
 from tests.phantoms import Phantom
 from wsi_pipeline.classifier import find_model
-from wsi_pipeline.config import Config
+from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.demo import make_demo_slide
 from wsi_pipeline.geometry import Box, Size
 from wsi_pipeline.pipeline.plan import plan_slide, user_mask
-from wsi_pipeline.pipeline.stain import save_reference, stain_reference
+from wsi_pipeline.pipeline.stain import fit_stain, save_reference, stain_reference
 from wsi_pipeline.preview.samples import choose_shown, read_samples
-from wsi_pipeline.preview.slide import write_mask
+from wsi_pipeline.preview.slide import full_page, write_mask
 from wsi_pipeline.slides import SlideSource
 
 Command = Callable[..., tuple[int, str]]
@@ -49,6 +49,16 @@ def test_a_good_slide_gets_its_page_and_its_mask(
     assert 'src="data:image/png;base64,' in html
     with Image.open(tmp_path / "page/preview.png") as page:
         assert page.width == 1800
+
+
+@pytest.mark.parametrize("method", ["none", "macenko"])
+def test_the_page_tells_of_the_stain_what_a_run_would_record(demo: Path, method: str) -> None:
+    card, config = find_model("idc-compact"), load_config(None, {"stain": {"method": method}})
+    plan, reference = plan_slide(SlideSource(demo), config, card), stain_reference(card)
+    health = fit_stain(plan, method, reference)[1]
+    rows = dict(dict(full_page(plan, config, card, reference).tables)["Stain"])
+    assert rows["two halves apart"] == f"{health.halves_deg:.1f}°"
+    assert rows["pixels with stain"].endswith(f" of {health.n_pixels:,}")
 
 
 def test_the_mask_lies_where_the_tissue_is(

@@ -171,7 +171,7 @@ def full_page(
             words.grid_table(plan, card),
             words.mask_table(plan),
             *((words.quality_table(samples),) if len(samples) else ()),
-            *((words.stain_table(look, reference),) if look else ()),
+            *((words.stain_table(health, reference),) if health else ()),
         ),
         methods=_method_rows(fits, samples, shown, in_force),
         stain=_stain_plot(plan, samples, fits, reference),
