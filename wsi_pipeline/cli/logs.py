@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import Any, Self
 
+from wsi_pipeline.cli.printing import counted
 from wsi_pipeline.cli.terminal import JsonFormatter, Ticker, above_the_bar
 from wsi_pipeline.files import finite
 from wsi_pipeline.pipeline.resolved import SlideJob
@@ -109,7 +110,7 @@ def _words(status: AnyStatus | None) -> str:
     seconds, totals = sum(status.seconds.values()), status.totals
     found = (
         f"IDC {totals.idc_mm2:.2f} mm² of {totals.tissue_mm2:.1f} mm² tissue "
-        f"({totals.idc_share:.1%}) in {totals.n_regions} regions"
+        f"({totals.idc_share:.1%}) in {counted(totals.n_regions, 'region')}"
     )
     if status.duplicate_of:
         return f"{found}; taken over from {status.duplicate_of} in {seconds:.1f} s"

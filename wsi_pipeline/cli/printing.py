@@ -24,6 +24,30 @@ def tamed(text: str) -> str:
     return _CONTROLS.sub(_written_out, text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things; `many` where it is not `one` with an s.
+
+    Examples
+    --------
+    >>> counted(1, "region"), counted(0, "region"), counted(2, "patch", "patches")
+    ('1 region', '0 regions', '2 patches')
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    Examples
+    --------
+    >>> duration(40), duration(200), duration(9000)
+    ('40 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _written_out(found: re.Match[str]) -> str:
     return f"\\u{ord(found.group()):04x}"
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
+from wsi_pipeline.cli.printing import counted
 from wsi_pipeline.cli.run import config_of
 
 
@@ -37,6 +38,6 @@ def execute(options: argparse.Namespace) -> int:
         elif result.totals is None:
             print(f"{slide_id}: empty, nothing to render")
         else:
-            totals = result.totals
-            print(f"{slide_id}: IDC {totals.idc_mm2:.2f} mm² in {totals.n_regions} regions")
+            regions = counted(result.totals.n_regions, "region")
+            print(f"{slide_id}: IDC {result.totals.idc_mm2:.2f} mm² in {regions}")
     return EXIT_SOME_FAILED if n_failed else EXIT_DONE

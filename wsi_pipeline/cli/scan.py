@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wsi_pipeline.cli.invocation import own_command
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
+from wsi_pipeline.cli.printing import counted, duration
 from wsi_pipeline.cli.run import add_config_arguments, config_of, say_what_was_found
 
 if TYPE_CHECKING:  # loaded when there is something to do
@@ -59,15 +60,16 @@ def execute(options: argparse.Namespace) -> int:
         check_after_scan(options.out, rows)
     write_scan(options.out, rows)
     bad = [row for row in rows if "patches" not in row]
-    patches = sum(row.get("patches", 0) for row in rows)
+    n_patches = sum(row.get("patches", 0) for row in rows)
     seconds = sum(row.get("seconds", 0) for row in rows)
     megabytes = sum(row.get("output_mb", 0) for row in rows)
     duplicates = [row for row in rows if "duplicate_of" in row]
     print("\n" + "".join(f"{line}\n" for line in _duplicate_words(duplicates)), end="")
-    copies = "1 duplicate" if len(duplicates) == 1 else f"{len(duplicates)} duplicates"
     print(
-        f"{len(rows)} slides, {len(bad)} unusable as they are, {copies}; about "
-        f"{patches:.0f} patches, {_duration(seconds)}, {megabytes:.0f} MB of results"
+        f"{counted(len(rows), 'slide')}, {len(bad)} unusable as found, "
+        f"{counted(len(duplicates), 'duplicate')}; about "
+        f"{counted(int(n_patches), 'patch', 'patches')}, {duration(seconds)}, "
+        f"{megabytes:.0f} MB of results"
     )
     print(f"  list     {options.out}")
     if options.list_ignored:
@@ -96,9 +98,3 @@ def _say(row: ScanRow) -> None:
         print(f"{row['id']}: {words}", flush=True)
     if row.get("problem"):
         print(f"{row['id']}: {row['problem']}. {row.get('advice', '')}".rstrip(), flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Self
 
+from wsi_pipeline.cli.printing import duration
+
 
 class TrainingBar:
     """A progress bar on a terminal, nothing elsewhere: there the log has a line an epoch.
@@ -39,7 +41,7 @@ class TrainingBar:
         left = remaining_seconds(
             time.perf_counter() - self._start, done, n_patches, self._n_epochs - epoch
         )
-        self._bar.set_postfix_str(f"all epochs in {in_words(left)}", refresh=False)
+        self._bar.set_postfix_str(f"all epochs in {duration(left)}", refresh=False)
         self._bar.update(done - self._bar.n)
         if done >= n_patches:
             self._close()
@@ -72,16 +74,3 @@ def remaining_seconds(elapsed: float, done: int, n_patches: int, epochs_after: i
     110.0
     """
     return elapsed / done * (n_patches - done + epochs_after * n_patches)
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as people say it.
-
-    Examples
-    --------
-    >>> in_words(40), in_words(200), in_words(9000)
-    ('40 s', '3 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
