@@ -165,10 +165,12 @@ def time_executor(
         if name == "one process":
             execution["isolation"] = "threads"
         if name == "remote cluster":
-            execution["scheduler"] = stack.enter_context(local_cluster(options.workers))
+            cluster = stack.enter_context(local_cluster(options.workers))
+            execution["scheduler"] = cluster.scheduler_address
         start = time.perf_counter()
         if name == "local cluster":
-            execution["scheduler"] = stack.enter_context(local_cluster(options.workers))
+            cluster = stack.enter_context(local_cluster(options.workers))
+            execution["scheduler"] = cluster.scheduler_address
         config = load_config(options.config, {"model": options.model, "execution": execution})
         watch, peak = Stopwatch(), stack.enter_context(peak_of_the_tree())
         run_slides(make_jobs(entries, config), resolve_run(config, folder), watch)
@@ -187,7 +189,7 @@ def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace
     of the latencies over workers x time; the best that any schedule could do is stated with it.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     del folder, options
     draw = random.Random(0)
@@ -198,14 +200,7 @@ def bench_cluster(_: list[SlideEntry], folder: Path, options: argparse.Namespace
     for n_workers in (16, 64):
         with (
             dask.config.set(UNWATCHED),
-            LocalCluster(
-                n_workers=n_workers,
-                threads_per_worker=1,
-                processes=False,
-                protocol="tcp",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=50,
-            ) as cluster,
+            local_cluster(n_workers, processes=False, protocol="tcp") as cluster,
             Client(cluster) as client,
         ):
             start = time.perf_counter()

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import tifffile
-from benching import Stopwatch
+from benching import Stopwatch, local_cluster
 from numpy.typing import NDArray
 
 from wsi_pipeline.archive import make_jobs, run_slides
@@ -195,21 +195,8 @@ def cluster_under_fire(wanted: bool) -> Iterator[tuple[str | None, list[int]]]:
     if not wanted:
         yield None, killed
         return
-    import dask
-    from distributed import LocalCluster
-
-    # Else a worker that takes longer than 15 s to come back is given up for good.
-    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
     over, draw = threading.Event(), random.Random(0)
-    with (
-        patient,
-        LocalCluster(
-            n_workers=N_WORKERS,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
-    ):
+    with local_cluster(N_WORKERS) as cluster:
 
         def kill() -> None:
             while not over.wait(KILL_SECONDS):

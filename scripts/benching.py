@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from wsi_pipeline.execution.cluster import LIGHT_DASK
 from wsi_pipeline.pipeline.resolved import SlideJob
 from wsi_pipeline.results.status import AnyStatus, Failed
 
@@ -35,14 +37,30 @@ class Stopwatch:
     def waiting_for(self, job: SlideJob, owner: str) -> None: ...
 
 
+CLUSTER_SETTINGS = {
+    **LIGHT_DASK,
+    # else a worker that takes longer than 15 s to come back is given up for good
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
+}
+
+
 @contextmanager
-def local_cluster(n_workers: int) -> Iterator[str]:
+def local_cluster(n_workers: int, **more: Any) -> Iterator[Any]:
+    """Start a scheduler with workers, each a process of one thread that a nanny brings back."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster.scheduler_address
+    with (
+        dask.config.set(CLUSTER_SETTINGS),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+            **more,
+        ) as cluster,
+    ):
+        yield cluster
 
 
 @contextmanager

@@ -12,32 +12,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import benching
+
 ROOT = Path(__file__).parents[1]
-SETTINGS = {
-    # more tries of a task whose worker died only take longer
-    "distributed.scheduler.allowed-failures": 1,
-    # else a worker that takes longer than 15 s to come back is given up for good
-    "distributed.deploy.lost-worker-timeout": "10 minutes",
-}
 
 
 @contextmanager
 def local_cluster(n_workers: int, memory: str | None = None) -> Iterator[Any]:
-    """Start a scheduler with workers, each a process of one thread that a nanny brings back."""
+    """Start a scheduler with workers that count as ones with a GPU."""
     import dask
-    from distributed import LocalCluster
 
+    more: dict[str, Any] = {} if memory is None else {"memory_limit": memory}
     with (
-        dask.config.set(SETTINGS),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            resources={"GPU": 1},
-            silence_logs=50,
-            **({} if memory is None else {"memory_limit": memory}),
-        ) as cluster,
+        # more tries of a task whose worker died only take longer
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        benching.local_cluster(n_workers, resources={"GPU": 1}, **more) as cluster,
     ):
         yield cluster
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,13 +21,14 @@ from tests.archive import faults
 from tests.archive.conftest import Archive, Diary
 from tests.clusters import local_cluster
 from tests.execution.work import work_of_test
-from wsi_pipeline.config import load_config
+from wsi_pipeline.config import Config, load_config
 from wsi_pipeline.errors import ConfigError, WorkersLostError, WsiPipelineError
 from wsi_pipeline.execution.backend import open_backend
 from wsi_pipeline.execution.block_executor import ClusterBlockExecutor
 from wsi_pipeline.execution.cluster import ClusterExecutor
 from wsi_pipeline.execution.executor import Lost, SendProgress, SerialExecutor
 from wsi_pipeline.execution.processes import ProcessExecutor
+from wsi_pipeline.pipeline.resolved import resolve_run
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,16 @@ def _whoami(task: int, send_progress: SendProgress) -> int:
 
 def gpu_run(cluster: Any) -> dict[str, Any]:
     return {"inference": {"device": "gpu"}, "execution": on(cluster)}
+
+
+def test_a_run_keeps_little_of_the_tasks_that_it_sends(cluster: Any) -> None:
+    run = resolve_run(Config(), Path("out")).placed(1, on_gpu_workers=False)
+    assert len(pickle.dumps(run)) < 16_000  # with every slide; the whole card has twice as much
+    config = load_config(None, {"execution": {"scheduler": cluster.scheduler_address}})
+    with open_backend(config, 100) as backend:
+        client: Any = backend.executor.client
+        log = client.scheduler_comm.recent_message_log
+        assert log.maxlen == 10 == cluster.scheduler.transition_log.maxlen
 
 
 def test_workers_with_a_gpu_alone_do_whole_slides(cluster: Any) -> None:

@@ -18,7 +18,7 @@ from wsi_pipeline.execution.block_executor import (
     ClusterBlockExecutor,
     ThreadBlockExecutor,
 )
-from wsi_pipeline.execution.cluster import ClusterExecutor, anywhere
+from wsi_pipeline.execution.cluster import LIGHT_DASK, ClusterExecutor, anywhere
 from wsi_pipeline.execution.executor import Executor, SerialExecutor
 from wsi_pipeline.execution.gpu_owner import gpu_owner, wants_owner
 from wsi_pipeline.execution.gpu_workers import gpu_worker_selector
@@ -122,22 +122,29 @@ def _cluster_backend(
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
+    import dask
     from distributed import Client
 
-    try:
-        client = Client(address, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"no Dask scheduler answers at {address}",
-            "Start one with `dask scheduler`, workers with `dask worker ADDRESS --nthreads 1`",
-        ) from error
-    with client:
-        yield client
+    with dask.config.set(LIGHT_DASK):
+        try:
+            client = Client(address, timeout=ANSWER_SECONDS)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at {address}",
+                "Start one with `dask scheduler`, workers with `dask worker ADDRESS --nthreads 1`",
+            ) from error
+        with client:
+            yield client
 
 
 @contextmanager
 def _slurm_client(arguments: dict[str, Any]) -> Iterator[Any]:
+    import dask
     from distributed import Client
 
-    with slurm_cluster(arguments) as cluster, Client(cluster) as client:
+    with (
+        dask.config.set(LIGHT_DASK),
+        slurm_cluster(arguments) as cluster,
+        Client(cluster) as client,
+    ):
         yield client

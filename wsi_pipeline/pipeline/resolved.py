@@ -66,10 +66,13 @@ class ResolvedRun:
     def placed(
         self, n_threads: int, *, on_gpu_workers: bool, owner: OwnerAddress | None = None
     ) -> ResolvedRun:
-        """Return the run with the engine's threads, and where it classifies, as a backend says."""
+        """Return the run with the engine's threads, and where it classifies, as a backend says.
+
+        It goes out with every slide: what the card has for display alone, most of it, stays here.
+        """
         threads = self.config.inference.threads or n_threads
         model = replace(self.model, n_threads=threads, on_gpu_workers=on_gpu_workers, owner=owner)
-        return replace(self, model=model)
+        return replace(self, card=replace(self.card, record={}), model=model)
 
 
 def resolve_run(config: Config, out: Path, reference_folder: Path | None = None) -> ResolvedRun:
