@@ -94,6 +94,7 @@ def test_the_printed_report_is_a4_with_decisions_outlines_numbers_and_whole_word
     for word in ("Reviewer", "Paper", "accepted", "undecided", "DCIS", "Annotation", "diagnosis."):
         assert word in words
     assert "1 / " in texts[0]
+    assert texts[0].index("cannot be known") < texts[0].index("IDC by the program")  # the figures
 
 
 def test_a_decision_changes_the_reports_picture(page: Any, own_run: Run) -> None:

@@ -147,6 +147,7 @@ async function show() {
   byId("report").replaceChildren(
     el("header", {}, el("h1", {}, slideId), el("span", { class: "disclaimer" }, detail.notice)),
     detail.row.error ? el("p", {}, `Failed: ${[detail.row.error, detail.row.advice ?? ""].filter(Boolean).map(sentence).join(" ")}`) : "",
+    detail.row.familiarity_caution ? el("p", { class: "caution" }, sentence(detail.row.familiarity_caution)) : "",
     summary(detail, review),
     detail.map && hasPicture ? await picture(detail, detail.map, regions, review) : "",
     section("Regions", regionTable(regions, review), el("p", { class: "muted" }, words.filter(Boolean).join(" "))),
