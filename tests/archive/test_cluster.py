@@ -100,8 +100,8 @@ def test_a_run_keeps_little_of_the_tasks_that_it_sends(cluster: Any) -> None:
     assert len(pickle.dumps(run)) < 16_000  # with every slide; the whole card has twice as much
     config = load_config(None, {"execution": {"scheduler": cluster.scheduler_address}})
     with open_backend(config, 100) as backend:
-        client: Any = backend.executor.client
-        log = client.scheduler_comm.recent_message_log
+        executor: Any = backend.executor
+        log = executor.client.scheduler_comm.recent_message_log
         assert log.maxlen == 10 == cluster.scheduler.transition_log.maxlen
 
 
