@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.tensorflow
 def test_it_ends_with_a_table_of_what_it_measures() -> None:
-    # training takes a minute to compile: too dear for each run of the tests
+    # training takes a minute of CPU to compile: too dear for each run of the tests
     script = ROOT / "scripts" / "bench_gpu.py"
     done = subprocess.run(
         [sys.executable, script, "--device", "cpu", "--quick", "--parts", "slides", "arrays"],
