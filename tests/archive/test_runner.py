@@ -9,19 +9,20 @@ import os
 import pickle
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archive.conftest import Archive, Diary
-from wsi_pipeline.archive import RunOutcome, make_jobs
+from wsi_pipeline.archive import RunOutcome, make_jobs, run_slides
 from wsi_pipeline.archive.record import kept_of, metrics, outcome_of
 from wsi_pipeline.errors import ConfigError, ModelError, StorageError
 from wsi_pipeline.execution.locks import slide_lock
-from wsi_pipeline.geometry import Box, Size
+from wsi_pipeline.geometry import Box, Mpp, Size
 from wsi_pipeline.inputs.slide_list import SlideEntry
-from wsi_pipeline.pipeline.resolved import SlideJob
+from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
 from wsi_pipeline.results.status import read_status
 
 
@@ -61,6 +62,29 @@ def test_a_new_slide_is_done_beside_finished_ones(archive: Archive, diary: Diary
     archive.add("b")
     archive.run(diary)
     assert diary.started == ["b"]
+
+
+def test_a_list_that_repeats_a_slide_s_own_scale_and_its_folder_are_one_and_the_same(
+    archive: Archive, diary: Diary
+) -> None:
+    archive.add("a", "b", mpp=1.0)
+    config = archive.config()
+    run = resolve_run(config, archive.out)
+    as_found = archive.jobs(config)
+
+    def listed(*um_px: float) -> list[SlideJob]:
+        """Return the jobs of a list with these µm/px, as `scan` writes it or as it was edited."""
+        return [
+            replace(job, source=replace(job.source, mpp_override=Mpp(um, um)))
+            for job, um in zip(as_found, um_px, strict=True)
+        ]
+
+    run_slides(listed(1.0, 0.9), run, Diary())
+    run_slides(as_found, run, diary)
+    assert diary.started == ["b"]  # which was done at the µm/px of the list
+    again = Diary()
+    run_slides(listed(1.0, 0.9), run, again)
+    assert again.started == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,7 @@ from wsi_pipeline.errors import WsiPipelineError
 from wsi_pipeline.execution.executor import LossCause, Lost
 from wsi_pipeline.execution.watchdog import is_stall, read_crash_dump
 from wsi_pipeline.files import make_folder, storing
+from wsi_pipeline.geometry import Mpp
 from wsi_pipeline.inputs.discovery import MULTI_FILE_SUFFIXES
 from wsi_pipeline.pipeline.resolved import ResolvedRun, SlideJob
 from wsi_pipeline.results.layout import MAP_NAME, STATUS_NAME
@@ -26,6 +29,7 @@ from wsi_pipeline.results.status import (
     Running,
     read_status,
 )
+from wsi_pipeline.slides.resolution import LIST_SOURCE, OPTION_SOURCE, repeats
 
 CRASH_ADVICE: Final = (
     "The file is damaged or its decoder has a defect: copy or convert it, then run with "
@@ -77,7 +81,8 @@ def is_finished(job: SlideJob, run: ResolvedRun) -> bool:
     status = read_status(run.folder(job))
     if not isinstance(status, Done | Empty) or not (run.folder(job) / MAP_NAME).is_dir():
         return False
-    if status.map_sha256 != _map_sha256(job, run) or not _is_same_slide(job, status):
+    same_maps = (_map_sha256(other, run) for other in _jobs_of_the_same_map(job, status))
+    if status.map_sha256 not in same_maps or not _is_same_slide(job, status):
         return False
     pictures = isinstance(status, Empty) or status.thumbnail is not None
     return run.config.outputs == "map" or pictures
@@ -177,6 +182,22 @@ def _loss_words(lost: Lost, dump: str, stall_seconds: float) -> tuple[str, str]:
         return f"the process {lost.reason}", MEMORY_ADVICE
     first = dump.split("\n", 1)[0].removeprefix("Fatal Python error: ")
     return f"the process crashed: {first or lost.reason}", CRASH_ADVICE
+
+
+def _jobs_of_the_same_map(job: SlideJob, status: Done | Empty) -> Iterator[SlideJob]:
+    """Yield the job, then with and without the µm/px of a list that repeats the slide's own.
+
+    So slides of a list that `scan` wrote are not done again when their folder is run, nor the
+    other way round.
+    """
+    yield job
+    given = job.source.mpp_override
+    if status.mpp is None or status.mpp_source in (LIST_SOURCE, OPTION_SOURCE):
+        return
+    own = Mpp(*status.mpp)
+    if given is None or repeats(own, given):
+        for override in (None, own):
+            yield replace(job, source=replace(job.source, mpp_override=override))
 
 
 def _map_sha256(job: SlideJob, run: ResolvedRun) -> str | None:

@@ -128,7 +128,7 @@ def resolve(
         Wins over whatever the file states (a row of a slide list).
     """
     plausible = stated.mpp is not None and not _fault(stated.mpp, size_l0)
-    if mpp_override is not None and not (plausible and _same(stated.mpp, mpp_override)):
+    if mpp_override is not None and not (plausible and repeats(stated.mpp, mpp_override)):
         chosen = Resolution(mpp_override, LIST_SOURCE)
     elif mpp is not None and not plausible:
         chosen = Resolution(mpp, OPTION_SOURCE)
@@ -203,7 +203,7 @@ def _disagreements(stated: Resolution, chosen: Resolution, option: Mpp | None) -
     return ()
 
 
-def _same(stated: Mpp | None, override: Mpp) -> bool:
+def repeats(stated: Mpp | None, override: Mpp) -> bool:
     """Return whether a list repeats what the slide states (as the lists of `scan` do)."""
     return stated is not None and all(
         abs(a - b) <= 1e-5 * b for a, b in ((stated.x, override.x), (stated.y, override.y))
