@@ -58,7 +58,7 @@ def test_a_slide_that_the_model_does_not_know_says_so_and_unknown_is_not_familia
     ]
     assert [row["familiar"] for row in rows] == ["no", "yes", None]
     assert [row["familiarity_score"] for row in rows] == [0.4, 0.4, None]
-    assert rows[0]["notes"] == "unfamiliar to the model (far away)"
+    assert rows[0]["notes"] == "unfamiliar to the model: do not trust it (far away)"
     assert rows[1]["notes"] is rows[2]["notes"] is None
 
 
@@ -208,7 +208,7 @@ def test_an_unfamiliar_slide_is_said_wherever_its_figures_are_shown() -> None:
     known = {"familiar": False, "score": 0.4, "reasons": ["far from the training slides"]}
     status = status_from_dict({"state": "done", "warnings": ["a scratch"], "familiarity": known})
     assert isinstance(status, Done)
-    said = "unfamiliar to the model (far from the training slides)"
+    said = "unfamiliar to the model: do not trust it (far from the training slides)"
     assert status.cautions == ("a scratch", said)
     assert slide_row("a", status)["notes"] == f"a scratch; {said}"
     assert status.familiarity_caution == "unfamiliar to the model: do not trust it"

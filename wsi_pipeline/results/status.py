@@ -228,10 +228,9 @@ class FinishedSlideStatus(SlideStatus):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader has to know before the figures are believed: in each picture and table."""
-        known = self.familiarity
-        if known is not None and not known.familiar:
-            return (*self.warnings, f"unfamiliar to the model ({'; '.join(known.reasons)})")
-        said = self.familiarity_caution
+        said, known = self.familiarity_caution, self.familiarity
+        if said and known is not None and known.reasons:
+            said += f" ({'; '.join(known.reasons)})"
         return (*self.warnings, said) if said else self.warnings
 
     @property
