@@ -8,28 +8,20 @@ from pathlib import Path
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
 from wsi_pipeline.results.exporting import (
     FORMAT_NAMES,
+    FORMAT_WORDS,
     Exported,
     export_slides,
     unfinished_slides,
 )
 
-EPILOG = """\
-formats:
-  geojson        regions as QuPath annotations, level-0 px
-  geojson-gz     the same, gzipped; QuPath opens both
-  geojson-tiles  every classified patch as a QuPath tile, gzipped
-  csv            one row a classified patch, WSInfer's columns
-  ome-tiff       probabilities, float32, pyramidal, NaN = not classified
-  ome-tiff-rgb   the same in colors
-  ome-zarr-0.5   the map as NGFF 0.5
-  aperio-xml     regions for Aperio ImageScope
-  dicom-seg      fractional DICOM segmentation (DICOM slides; needs highdicom)
-  dicom-pm       DICOM parametric map (DICOM slides; needs highdicom)
-  sheet          one-page review sheet, PNG
-  sheet-pdf      the same as PDF
-
-exit status: 0 all written; 1 a slide could not be exported (the rest is); 2 wrong usage
-"""
+EPILOG = "\n".join(
+    [
+        "formats:",
+        *(f"  {name:14} {words}" for name, words in FORMAT_WORDS.items()),
+        "",
+        "exit status: 0 all written; 1 a slide could not be exported (the rest is); 2 wrong usage",
+    ]
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

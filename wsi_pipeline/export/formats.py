@@ -53,25 +53,61 @@ class Format:
     """How one format is written."""
 
     file_name: str
+    words: str
+    """What help says of it."""
     write: Callable[[ExportSource, Path], None]
 
 
 FORMATS: Final[dict[str, Format]] = {
-    "geojson": Format("regions.geojson", lambda s, p: write_geojson(s.map_, s.regions, p)),
-    "geojson-gz": Format("regions.geojson.gz", lambda s, p: write_geojson(s.map_, s.regions, p)),
-    "geojson-tiles": Format("tiles.geojson.gz", lambda s, p: write_tiles_geojson(s.map_, p)),
-    "csv": Format("patches.csv", lambda s, p: write_csv(s.map_, p)),
-    "ome-tiff": Format("probability.ome.tif", lambda s, p: write_probability_tiff(s.map_, p)),
-    "ome-tiff-rgb": Format(
-        "rendering.ome.tif", lambda s, p: write_rendering_tiff(s.map_, s.cell_rgb, p)
+    "geojson": Format(
+        "regions.geojson",
+        "regions as QuPath annotations, level-0 px",
+        lambda s, p: write_geojson(s.map_, s.regions, p),
     ),
-    "ome-zarr-0.5": Format("probability.ome.zarr", lambda s, p: write_map(s.map_, p, ngff="0.5")),
-    "aperio-xml": Format("regions.xml", lambda s, p: write_aperio_xml(s.map_, s.regions, p)),
+    "geojson-gz": Format(
+        "regions.geojson.gz",
+        "the same, gzipped; QuPath opens both",
+        lambda s, p: write_geojson(s.map_, s.regions, p),
+    ),
+    "geojson-tiles": Format(
+        "tiles.geojson.gz",
+        "every classified patch as a QuPath tile, gzipped",
+        lambda s, p: write_tiles_geojson(s.map_, p),
+    ),
+    "csv": Format(
+        "patches.csv",
+        "one row a classified patch, WSInfer's columns",
+        lambda s, p: write_csv(s.map_, p),
+    ),
+    "ome-tiff": Format(
+        "probability.ome.tif",
+        "probabilities, float32, pyramidal, NaN = not classified",
+        lambda s, p: write_probability_tiff(s.map_, p),
+    ),
+    "ome-tiff-rgb": Format(
+        "rendering.ome.tif",
+        "the same in colors",
+        lambda s, p: write_rendering_tiff(s.map_, s.cell_rgb, p),
+    ),
+    "ome-zarr-0.5": Format(
+        "probability.ome.zarr",
+        "the map as NGFF 0.5",
+        lambda s, p: write_map(s.map_, p, ngff="0.5"),
+    ),
+    "aperio-xml": Format(
+        "regions.xml",
+        "regions for Aperio ImageScope",
+        lambda s, p: write_aperio_xml(s.map_, s.regions, p),
+    ),
     "dicom-seg": Format(
-        "segmentation.dcm", lambda s, p: write_segmentation(s.map_, s.require_slide(), p)
+        "segmentation.dcm",
+        "fractional DICOM segmentation (DICOM slides; needs highdicom)",
+        lambda s, p: write_segmentation(s.map_, s.require_slide(), p),
     ),
     "dicom-pm": Format(
-        "parametric_map.dcm", lambda s, p: write_parametric_map(s.map_, s.require_slide(), p)
+        "parametric_map.dcm",
+        "DICOM parametric map (DICOM slides; needs highdicom)",
+        lambda s, p: write_parametric_map(s.map_, s.require_slide(), p),
     ),
 }
 """Every format that `export --to` takes."""

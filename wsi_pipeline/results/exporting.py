@@ -21,14 +21,21 @@ from wsi_pipeline.results.locate import SlideLocator
 from wsi_pipeline.results.status import Empty, StainFacts
 from wsi_pipeline.tissue import QualityFlag
 
-SHEETS: Final = {"sheet": "sheet.png", "sheet-pdf": "sheet.pdf"}
-"""The review sheets by format name: pictures, drawn rather than exported."""
+SHEETS: Final = {
+    "sheet": ("sheet.png", "one-page review sheet, PNG"),
+    "sheet-pdf": ("sheet.pdf", "the same as PDF"),
+}
+"""File name and words of the review sheets by format name: drawn rather than exported."""
 
 REGIONS: Final = frozenset({"geojson", "geojson-gz", "aperio-xml"})
 """Formats whose files say the same of a slide and stand beside each other."""
 
-FORMAT_NAMES: Final = (*FORMATS, *SHEETS)
-"""Everything that `export --to` takes."""
+FORMAT_WORDS: Final = {
+    **{name: known.words for name, known in FORMATS.items()},
+    **{name: words for name, (_, words) in SHEETS.items()},
+}
+"""What help says of everything that `export --to` takes, by name."""
+FORMAT_NAMES: Final = (*FORMAT_WORDS,)
 
 _NOT_CLASSIFIED_RGB: Final = 255
 _SHARE_SHOWN: Final = 0.0005
@@ -139,7 +146,7 @@ def _export_one(
         return export_to(name, _export_source(slide, locator), target)
     if isinstance(slide.status, Empty):
         return None
-    path = target / SHEETS[name]
+    path = target / SHEETS[name][0]
     _write_sheet(slide, path)
     return path
 
