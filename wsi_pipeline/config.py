@@ -17,6 +17,8 @@ from wsi_pipeline.errors import ConfigError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 StainMethod = Literal["none", "reinhard", "macenko", "vahadane", "histogram"]
+Device = Literal["auto", "cpu", "gpu"]
+DEVICES: Final[tuple[str, ...]] = get_args(Device)
 STAIN_METHODS: Final[tuple[str, ...]] = get_args(StainMethod)
 """What `stain.METHODS` can do, known without loading it."""
 
@@ -96,7 +98,7 @@ class StainSection(Section):
 class InferenceSection(Section):
     """How patches are classified."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    device: Device = "auto"
     batch_size: Annotated[int, Field(gt=0)] | None = None
     """Patches a call on Keras; default 1024 on a GPU, 64 on the CPU."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import wsi_pipeline
 from tests.phantoms import Phantom
 from wsi_pipeline.classifier import DEFAULT_MODEL
+from wsi_pipeline.cli import run
 from wsi_pipeline.cli.examples import EXAMPLES
 from wsi_pipeline.cli.main import COMMANDS, EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, main
 
@@ -27,6 +29,20 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "usage: wsi-pipeline" in said
     assert ">>>" not in said
+
+
+def test_run_takes_the_options_of_the_interface() -> None:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    words = "--stride 25 --stain macenko --threshold 0.5 --tta --no-context --outputs map --mpp 1"
+    words += " --mask m --workers 3 --scheduler tcp://h:1 --device cpu --overwrite --dry-run"
+    options = parser.parse_args(["a.svs", "-o", "out", *words.split()])
+    config = run.config_of(options)
+    assert config.inference.device == "cpu"
+    assert (config.inference.tta, config.inference.context) == (True, False)
+    assert (config.tiling.stride_px, config.slide.mpp, config.outputs) == (25, 1.0, "map")
+    assert (config.stain.method, config.regions.threshold) == ("macenko", 0.5)
+    assert (config.execution.workers, config.execution.scheduler) == (3, "tcp://h:1")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

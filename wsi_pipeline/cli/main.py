@@ -44,7 +44,8 @@ COMMANDS: Final = {
     "completion": "completion of this command in bash, zsh or fish",
 }
 """Each command is the module `wsi_pipeline.cli.NAME` with `add_arguments` and `execute`."""
-
+RESUMED: Final = ("run", "train")
+"""Commands that keep what they have done when they are interrupted."""
 
 DESCRIPTION: Final = (
     "Delineate invasive ductal carcinoma on whole-slide images: slide in; probability map,\n"
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return int(_module(options.command).execute(options))
         except KeyboardInterrupt:
-            _complain("interrupted; the next run goes on from here", "", options)
+            goes_on = "; the same command goes on from here" if options.command in RESUMED else ""
+            _complain(f"interrupted{goes_on}", "", options)
             return EXIT_INTERRUPTED
         except BrokenPipeError:
             return EXIT_DONE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wsi_pipeline import NOTICE
 from wsi_pipeline.cli.invocation import review_command
 from wsi_pipeline.cli.main import EXIT_DONE, EXIT_SOME_FAILED
-from wsi_pipeline.config import STAIN_METHODS, Config, load_config
+from wsi_pipeline.config import DEVICES, STAIN_METHODS, Config, load_config
 
 if TYPE_CHECKING:  # loaded when there is something to do
     from wsi_pipeline.archive.progress import RunOutcome
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mask", type=Path, help="tissue mask: outlines (QuPath, Aperio, ASAP, HALO) or a "
         "PNG; or a folder of them, each named by its slide")  # fmt: skip
     add("-j", "--workers", type=int, metavar="N", help="slides at a time (default: all cores)")
+    add("--device", choices=DEVICES, help="where patches are classified (default: auto)")
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, e.g. tcp://host:8786")
     add("--overwrite", action="store_true", help="do finished slides again")
     add("--retry-failed", action="store_true", help="do failed slides again too")
@@ -70,7 +71,11 @@ def config_of(options: argparse.Namespace) -> Config:
         "slide": {"mpp": value("mpp")},
         "tiling": {"stride_px": value("stride")},
         "stain": {"method": value("stain"), "reference": value("stain_reference")},
-        "inference": {"tta": value("tta"), "context": value("context")},
+        "inference": {
+            "device": value("device"),
+            "tta": value("tta"),
+            "context": value("context"),
+        },
         "regions": {
             "threshold": value("threshold"),
             "min_area_mm2": value("min_area_mm2"),
