@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import shapely
@@ -178,6 +179,24 @@ def test_what_was_not_classified_is_white_in_the_rendering(
     command("export", finished_run, "--to", "ome-tiff-rgb", "-o", tmp_path / "there")
     assert (tifffile.imread(tmp_path / "there/blank/rendering.ome.tif") == 255).all()
     assert (tifffile.imread(tmp_path / "there/alpha/rendering.ome.tif") < 255).any()
+
+
+def test_renderings_and_sheets_have_the_colors_of_the_results(
+    finished_run: Path, command: Command, tmp_path: Path
+) -> None:
+    def exported() -> tuple[set[tuple[int, ...]], bytes]:
+        command("export", finished_run, "--to", "ome-tiff-rgb", "--to", "sheet", "-o", tmp_path)
+        rgb = tifffile.imread(tmp_path / "alpha/rendering.ome.tif").reshape(-1, 3)
+        return set(map(tuple, rgb.tolist())), (tmp_path / "alpha/sheet.png").read_bytes()
+
+    table = mpl.colormaps["magma"](np.linspace(0, 1, 256), bytes=True)[:, :3]
+    magma = {(255, 255, 255), *map(tuple, table.tolist())}
+    colors, sheet = exported()
+    assert not colors <= magma
+    command("render", finished_run, "--colormap", "magma")
+    colors_now, sheet_now = exported()
+    assert colors_now <= magma
+    assert sheet_now != sheet
 
 
 def test_a_slide_that_is_no_dicom_is_said_and_the_rest_goes_on(

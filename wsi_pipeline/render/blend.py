@@ -124,9 +124,9 @@ def _indices(
 
 
 def _places(
-    span_l0: tuple[int, int], n_px: int, origin_l0: int, step_l0: float
+    span_l0: tuple[int, int], n_px: int, origin_l0: float, step_l0: float
 ) -> NDArray[np.float64]:
-    """Return where the centers of pixels lie along an axis, in cells."""
+    """Return where the centers of pixels lie along an axis, in cells or px of another raster."""
     start_l0, side_l0 = span_l0
     centers_l0 = start_l0 + (np.arange(n_px) + 0.5) * (side_l0 / n_px)
     return np.asarray((centers_l0 - origin_l0) / step_l0, np.float64)
@@ -218,9 +218,8 @@ def tissue_px(map_: ProbabilityMap, size_px: Size) -> BoolMask:
     x, y, width, height = map_.bounds_l0
     (left, top), (step_x, step_y) = map_.mask.origin_l0, map_.mask.step_l0
     n_rows, n_cols = map_.mask.inside.shape
-    col = (x + (np.arange(size_px.width) + 0.5) * (width / size_px.width) - left) / step_x
-    row = (y + (np.arange(size_px.height) + 0.5) * (height / size_px.height) - top) / step_y
-    col, row = np.clip(col, 0, n_cols - 1), np.clip(row, 0, n_rows - 1)
+    col = np.clip(_places((x, width), size_px.width, left, step_x), 0, n_cols - 1)
+    row = np.clip(_places((y, height), size_px.height, top, step_y), 0, n_rows - 1)
     found: BoolMask = map_.mask.inside[row.astype(np.intp)][:, col.astype(np.intp)]
     return found
 

@@ -137,6 +137,7 @@ def _draw_slide(
     )
     axes.text(end + width * 0.01, below, length_label(length_mm), size=8, va="center")
     hatched = "hatched: tissue that was not classified"
+    hatched += "; red: doubtful" if blend.hatches_flagged else ""
     axes.text(width, below, hatched, size=7, color=FAINT, ha="right", va="center")
 
 

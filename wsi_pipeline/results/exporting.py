@@ -15,9 +15,15 @@ import wsi_pipeline
 from wsi_pipeline.errors import ConfigError, WsiPipelineError
 from wsi_pipeline.export.formats import FORMATS, ExportSource, export_to
 from wsi_pipeline.files import storing
-from wsi_pipeline.results.finished import FinishedSlide, finished_folders, read_finished
+from wsi_pipeline.results.finished import (
+    FinishedSlide,
+    finished_folders,
+    read_finished,
+    settings_of,
+)
 from wsi_pipeline.results.layout import slide_folders
 from wsi_pipeline.results.locate import SlideLocator
+from wsi_pipeline.results.slide_files import blend_of
 from wsi_pipeline.results.status import Empty, StainFacts
 from wsi_pipeline.tissue import QualityFlag
 
@@ -152,9 +158,7 @@ def _export_one(
 
 
 def _export_source(slide: FinishedSlide, locator: SlideLocator) -> ExportSource:
-    from wsi_pipeline.render.blend import Blend
-
-    rgba = Blend().opaque(slide.map_.values)
+    rgba = blend_of(settings_of(slide.status)).opaque(slide.map_.values)
     # Not classified is white in the rendering: no color of the map, and not black as "nothing".
     cell_rgb = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(_NOT_CLASSIFIED_RGB))
     return ExportSource(slide.map_, slide.regions, cell_rgb, locator.find(slide.status))
@@ -171,6 +175,7 @@ def _write_sheet(slide: FinishedSlide, path: Path) -> None:
         slide.regions,
         Caption.of(slide.map_, date=datetime.date.today().isoformat(), software=software),
         notes=sheet_notes(slide),
+        blend=blend_of(settings_of(slide.status)),
         path=path,
     )
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,9 @@ from wsi_pipeline.results.layout import (
     THUMBNAIL_NAME,
 )
 from wsi_pipeline.results.status import AnyStatus, Done, Empty
+
+if TYPE_CHECKING:  # matplotlib takes a moment, and not every run draws
+    from wsi_pipeline.render.blend import Blend
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,18 @@ def regions_of(map_: ProbabilityMap, config: Config) -> Regions:
     )
 
 
+def blend_of(config: Config) -> Blend:
+    """Return how pictures lay the map over the slide."""
+    from wsi_pipeline.render.blend import Blend
+
+    return Blend(
+        colormap=config.render.colormap,
+        opacity=config.render.opacity,
+        hatches_flagged=config.render.flagged == "hatched",
+        map_style=config.render.map,
+    )
+
+
 def write_results(
     folder: Path, rgb: RgbArray, map_: ProbabilityMap, regions: Regions, config: Config
 ) -> None:
@@ -115,18 +131,12 @@ def write_results(
     """
     from wsi_pipeline.export.csv import write_csv
     from wsi_pipeline.export.geojson import write_geojson
-    from wsi_pipeline.render.blend import Blend
     from wsi_pipeline.render.overlay import Caption, write_overlay
     from wsi_pipeline.render.thumb import write_thumb
 
     map_ = shown_map(map_, config)
     software = f"wsi_pipeline {wsi_pipeline.__version__}"
-    blend = Blend(
-        colormap=config.render.colormap,
-        opacity=config.render.opacity,
-        hatches_flagged=config.render.flagged == "hatched",
-        map_style=config.render.map,
-    )
+    blend = blend_of(config)
     with ThreadPoolExecutor(1) as aside:  # they wait for the disk meanwhile
         written = [
             aside.submit(write_geojson, map_, regions, folder / REGIONS_NAME),
