@@ -17,6 +17,7 @@ from wsi_pipeline.maps import (
     write_threshold,
 )
 from wsi_pipeline.maps.store import NgffVersion
+from wsi_pipeline.maps.store_files import OPTIONAL_LAYERS
 
 MakeMap = Callable[..., ProbabilityMap]
 VERSIONS: tuple[NgffVersion, ...] = ("0.4", "0.5")
@@ -44,6 +45,21 @@ def test_a_map_reads_back_as_it_was_written(
     assert (read.origin_l0, read.step_l0, read.mpp) == ((300, 100), (200.0, 200.5), written.mpp)
     assert read.attributes["slide"] == {"name": "a.svs"}
     assert read.bounds_l0 == (0, 0, 1400, 1000)
+
+
+@pytest.mark.parametrize("ngff", VERSIONS)
+@pytest.mark.parametrize("layer", OPTIONAL_LAYERS)
+def test_every_layer_that_a_map_can_have_is_read_back_and_copied(
+    make_map: MakeMap, tmp_path: Path, ngff: NgffVersion, layer: str
+) -> None:
+    kind = np.uint8 if layer in ("quality", "estimated", "patches") else np.float32
+    written = make_map(**{layer: np.full((5, 7), 0.5).astype(kind)})
+    write_map(written, tmp_path / "m.zarr", ngff=ngff)
+    copy_map(tmp_path / "m.zarr", tmp_path / "copy.zarr", {})
+    for name in ("m.zarr", "copy.zarr"):
+        read = ProbabilityMap.open(tmp_path / name)
+        np.testing.assert_array_equal(getattr(read, layer), getattr(written, layer))
+        assert read.nbytes == 2 * read.values.nbytes + getattr(read, layer).nbytes
 
 
 @pytest.mark.parametrize("ngff", VERSIONS)

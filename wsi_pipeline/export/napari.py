@@ -26,6 +26,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 IMAGES: Final = {
     "tissue": ("tissue share", "gray"),
+    "familiarity": ("familiarity to the model", "gray"),
     "raw": ("IDC probability without neighbors", "viridis"),
     "uncertainty": ("spread over eight views", "magma"),
     "values": ("IDC probability", "viridis"),

@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_pipeline.geometry import BoolMask, FloatArray, Mpp
+from wsi_pipeline.maps.store_files import MASK, OPTIONAL_LAYERS
 from wsi_pipeline.maps.zarr_group import damaged, read_group
 
-OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
-"""Arrays of the store that not every map has."""
 UNFAMILIAR: Final = "unfamiliar to the model: do not trust it"
-MASK: Final = "mask"
-"""Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +102,13 @@ class ProbabilityMap:
             f"ProbabilityMap({rows} x {cols} cells of {self.cell_um[0]:g} µm, "
             f"{int(self.classified.sum())} classified, threshold {self.threshold:.3f})"
         )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that its arrays take; the mask is by far the largest."""
+        layers = (getattr(self, name) for name in ("values", "tissue", *OPTIONAL_LAYERS))
+        n_bytes: int = sum(layer.nbytes for layer in layers if layer is not None)
+        return n_bytes + (self.mask.inside.nbytes if self.mask is not None else 0)
 
     @property
     def classified(self) -> BoolMask:

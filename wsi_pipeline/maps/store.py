@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from wsi_pipeline.errors import StorageError
 from wsi_pipeline.files import read_json, write_atomic, write_folder
-from wsi_pipeline.maps.map import MASK, OPTIONAL_LAYERS, ProbabilityMap
+from wsi_pipeline.maps.map import ProbabilityMap
+from wsi_pipeline.maps.store_files import MASK, OPTIONAL_LAYERS
 from wsi_pipeline.maps.zarr_group import ATTRIBUTES_KEY, RERUN_ADVICE, checked_files
 
 NgffVersion = Literal["0.4", "0.5"]

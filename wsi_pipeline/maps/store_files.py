@@ -18,16 +18,11 @@ from typing import Any, Final
 
 from wsi_pipeline.files import parse_json, read_below
 
-LAYERS: Final = (
-    "0",
-    "tissue",
-    "raw",
-    "uncertainty",
-    "quality",
-    "estimated",
-    "patches",
-    "mask",
-)
+OPTIONAL_LAYERS: Final = ("raw", "uncertainty", "quality", "estimated", "patches", "familiarity")
+"""Arrays of the map's shape that not every map has."""
+MASK: Final = "mask"
+"""Array of the tissue mask, finer than the map; how it lies stands in our attributes."""
+LAYERS: Final = ("0", "tissue", *OPTIONAL_LAYERS, MASK)
 MOST_CELLS: Final = 32 * 2**20
 """Of a layer: a whole-mount slide of 80 x 60 mm in cells of 12 µm."""
 MOST_CHUNK_CELLS: Final = 4096 * 4096
