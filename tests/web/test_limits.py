@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.types import Message
 
@@ -22,11 +24,13 @@ from tests.web.test_serve import first_address, serving
 from wsi_pipeline.annotations.features import Geometry
 from wsi_pipeline.errors import SlideOpenError
 from wsi_pipeline.execution.locks import review_lock
+from wsi_pipeline.maps import TissueRaster, write_map
 from wsi_pipeline.slides.source import SlideSource
 from wsi_pipeline.web import open_slides, review, server
 from wsi_pipeline.web.answers import NewItem
 from wsi_pipeline.web.app import create_app, without_places
 from wsi_pipeline.web.bodies import REVIEW, SMALL, UPLOAD, BodyLimit, UploadSlots, limit_of, take_in
+from wsi_pipeline.web.catalog import Catalog
 from wsi_pipeline.web.errors import BusyError, TimeoutRefusedError, TooLargeError
 from wsi_pipeline.web.lanes import Lane
 from wsi_pipeline.web.open_slides import OpenSlides
@@ -229,6 +233,19 @@ class FakeConnection(server.PatientProtocol):
 
     def note(self) -> None:
         self.aborted = True
+
+
+def test_maps_are_kept_in_memory_by_all_that_they_hold(
+    own_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the tissue mask is some hundred times as large as the cells
+    mask = TissueRaster(np.ones((400, 500), np.bool_), (0.0, 0.0), (8.0, 8.0))
+    write_map(replace(own_run.map_, mask=mask), own_run.out / "slides/case 1/probability.zarr")
+    for most_bytes, is_kept in ((210_000, True), (190_000, False)):
+        monkeypatch.setattr("wsi_pipeline.web.catalog.MAP_CACHE_BYTES", most_bytes)
+        catalog = Catalog(own_run.out)
+        first, second = (catalog.map(catalog.entry("case 1")) for _ in range(2))
+        assert (first is second) is is_kept
 
 
 def test_where_too_many_are_connected_the_one_that_says_nothing_goes() -> None:

@@ -32,8 +32,6 @@ from wsi_pipeline.web.cache import ByteBoundCache
 from wsi_pipeline.web.errors import NotFoundError
 
 MAP_CACHE_BYTES: Final = 64 * 2**20
-MAP_LAYERS: Final = 4
-"""Arrays of floats that a map holds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Catalog:
         self._records: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._statuses: dict[str, tuple[int, AnyStatus | None]] = {}
         self._maps: ByteBoundCache[tuple[str, str], ProbabilityMap] = ByteBoundCache(
-            MAP_CACHE_BYTES, lambda map_: MAP_LAYERS * map_.values.nbytes
+            MAP_CACHE_BYTES, lambda map_: map_.nbytes
         )
         self._lock = threading.Lock()
         self._listed: tuple[int, dict[str, Path]] = (0, {})
