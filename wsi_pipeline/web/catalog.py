@@ -62,7 +62,7 @@ class CatalogEntry:
     def fingerprint(self) -> str:
         """Changes whenever the slide is done again: part of addresses that browsers keep."""
         try:
-            return f"{(self.folder / 'status.json').stat().st_mtime_ns:x}"
+            return f"{(self.folder / STATUS_NAME).stat().st_mtime_ns:x}"
         except OSError:
             return "0"
 

@@ -27,6 +27,12 @@ LAYER_FIELDS: Final[Mapping[LayerName, str]] = {
     "raw": "raw",
     "uncertainty": "uncertainty",
 }
+ADVICE: Final[Mapping[LayerName, str]] = {
+    "raw": "It was not refined by neighbors: see the probability itself",
+    "uncertainty": "It comes with a run with --tta",
+    "mask": "A version that stored none has made it: run the slide again with --overwrite",
+}
+"""Where a layer is missing."""
 
 
 def grid_facts(map_: ProbabilityMap) -> Grid:
@@ -39,7 +45,9 @@ def grid_facts(map_: ProbabilityMap) -> Grid:
         "origin": [map_.origin_l0[0] - x, map_.origin_l0[1] - y],
         "step": list(map_.step_l0),
         "cell_mm2": map_.cell_area_mm2,
-        "layers": [name for name, field in LAYER_FIELDS.items() if _layer(map_, field) is not None],
+        "layers": [
+            name for name, field in LAYER_FIELDS.items() if getattr(map_, field) is not None
+        ],
         "mask": None if map_.mask is None else _mask_facts(map_.mask, (x, y)),
     }
 
@@ -61,11 +69,9 @@ def layer_bytes(map_: ProbabilityMap, name: LayerName) -> bytes:
     if name == "mask" and map_.mask is not None:
         inside = np.ascontiguousarray(map_.mask.inside, np.uint8)
         return gzip.compress(inside.tobytes(), compresslevel=3, mtime=0)
-    values = None if name == "mask" else _layer(map_, LAYER_FIELDS[name])
+    values = None if name == "mask" else getattr(map_, LAYER_FIELDS[name])
     if values is None:
-        raise NotFoundError(
-            f"this map has no layer {name}", "`uncertainty` comes with a run with --tta"
-        )
+        raise NotFoundError(f"this map has no layer {name}", ADVICE.get(name, ""))
     return gzip.compress(np.ascontiguousarray(values, "<f4").tobytes(), compresslevel=3, mtime=0)
 
 
@@ -105,7 +111,3 @@ def _stored_regions(entry: CatalogEntry) -> StoredRegions | None:
             f"regions.geojson of {entry.slide_id} cannot be read", "Make it again with `render`"
         ) from error
     return collection
-
-
-def _layer(map_: ProbabilityMap, field: str) -> Any:
-    return getattr(map_, field)

@@ -171,6 +171,10 @@ class ReviewStore:
             Where others have been saving this review for too long; nothing was written.
         TooLargeError
             Where the review would become too large to be read again; nothing was written.
+        UnusableError
+            Where a change names an item that is not there, or that may not be changed so.
+        StorageError
+            Where the review cannot be read or written.
         """
         seen = self.read()
         _check_revision(update, seen)

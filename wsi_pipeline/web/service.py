@@ -173,6 +173,8 @@ class ReviewService:
             found = (bounds.x, bounds.y, bounds.width, bounds.height)
             if map_ is None or found == map_.bounds_l0:
                 return "slide", Size(bounds.width, bounds.height), []
+        if map_ is None:
+            return "none", Size(1, 1), []
         if reader is not None or self.catalog.holds_other_content(entry):
             words = "The file found is not the slide that was run"
         else:
@@ -181,8 +183,6 @@ class ReviewService:
             f"{words}; the stored thumbnail is shown. "
             "Start the server with --slides DIR to zoom in: slides are told by their content."
         ]
-        if map_ is None:
-            return "none", Size(1, 1), []
         _, _, width, height = map_.bounds_l0
         has_thumbnail = (entry.folder / THUMBNAIL_NAME).is_file()
         return ("thumbnail" if has_thumbnail else "none"), Size(width, height), warnings
