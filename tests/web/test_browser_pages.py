@@ -179,3 +179,16 @@ def test_axe_finds_no_fault_in_the_gallery_on_the_disk(
     found = page.evaluate("axe.run({ resultTypes: ['violations', 'incomplete'] })")
     contrast = [one for one in found["incomplete"] if one["id"] == "color-contrast"]
     assert [one["id"] for one in (*found["violations"], *contrast)] == []
+
+
+def test_the_gallery_on_the_disk_is_searched_by_name_problem_and_note(
+    page: Any, own_run: Run
+) -> None:
+    write_summary(own_run.out)
+    page.goto((own_run.out / "index.html").as_uri())
+    page.wait_for_selector("tbody tr")
+    page.wrong.clear()  # the pictures of this run's slides are not all there
+    for words, found in (("CASE", 1), ("no mpp", 1), ("familiarity", 2), ("zzz", 0)):
+        page.fill("#words", words)
+        assert page.locator("tbody tr").count() == found, words
+    page.wrong.clear()
