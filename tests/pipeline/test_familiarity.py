@@ -37,11 +37,11 @@ def test_glass_beside_cores_does_not_make_them_strange() -> None:
     tissue[:, 5:] = 0.5
     features[:, 5:] += 3  # half glass looks like nothing in the archive
     layers: dict[str, Any] = {name: features[..., k] for k, name in enumerate(feature_layers(4))}
-    plan: Any = SimpleNamespace(patch_tissue=lambda: tissue)
+    plan: Any = SimpleNamespace(patch_tissue=tissue)
     found = slide_familiarity(card, plan, layers)
     assert found is not None
     assert found.familiar
-    few: Any = SimpleNamespace(patch_tissue=lambda: np.full_like(tissue, 0.5))
+    few: Any = SimpleNamespace(patch_tissue=np.full_like(tissue, 0.5))
     assert slide_familiarity(card, few, layers) is None  # it cannot be known
     tissue[:] = 0.5
     tissue[0, :3] = 1.0

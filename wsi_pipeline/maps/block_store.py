@@ -23,6 +23,7 @@ from wsi_pipeline.files import storing, write_atomic
 from wsi_pipeline.maps.grid import Block
 
 PLAN_NAME: Final = "plan.json"
+_QUALITY: Final = "quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class BlockStore:
     shape: tuple[int, int]
     """Patch positions: (rows, columns)."""
     layers: tuple[str, ...]
-    """Names; "quality" is uint8 (0 = none), every other float32 (NaN = none)."""
+    """Names; "quality", which is always there, is uint8 (0 = none), every other float32 (NaN =
+    none)."""
 
     @classmethod
     def create_or_resume(
@@ -80,6 +82,10 @@ class BlockStore:
                 write_atomic(plan_path, text.encode(), flush=False)
         return cls(path, shape, layers)
 
+    @property
+    def _measures(self) -> list[str]:
+        return [name for name in self.layers if name != _QUALITY]
+
     def is_complete(self, block: Block) -> bool:
         """Return True where all layers of the block are on the disk and whole."""
         return self._read(block) is not None
@@ -105,9 +111,11 @@ class BlockStore:
         for name, values in layers.items():
             if values.shape != (block.n_rows, block.n_cols):
                 raise ValueError(f"layer {name} has shape {values.shape}, the block is {block}")
-        arrays = {n: np.asarray(layers[n], _dtype(n)) for n in self.layers}
+        # Stacked: a file's part for each of a model's dozens of features costs more than the rest.
+        measures = np.stack([np.asarray(layers[n], np.float32) for n in self._measures])
+        quality = np.asarray(layers[_QUALITY], np.uint8)
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        np.savez(buffer, allow_pickle=False, measures=measures, quality=quality)
         # Not flushed: a power cut costs blocks that are done again; sums tell a torn one.
         write_atomic(self._file(block), buffer.getvalue(), flush=False)
 
@@ -119,7 +127,10 @@ class BlockStore:
         dict of str to ndarray
             float32 with NaN for none; "quality" uint8 with 0 for none.
         """
-        whole = {n: np.full(self.shape, _none(n), _dtype(n)) for n in self.layers}
+        whole: dict[str, NDArray[Any]] = {
+            n: np.full(self.shape, np.nan, np.float32) for n in self._measures
+        }
+        whole[_QUALITY] = np.zeros(self.shape, np.uint8)
         for file in sorted(self.path.glob("block_*.npz")):
             row, col = (int(part) for part in file.stem.split("_")[1:])
             arrays = self._load(file) or {}
@@ -143,17 +154,10 @@ class BlockStore:
         try:
             # Read by ourselves: np.load leaves the file open where the archive is torn.
             with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
-                return {name: archive[name] for name in self.layers}
+                measures = dict(zip(self._measures, archive["measures"], strict=True))
+                return {**measures, _QUALITY: archive["quality"]}
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
             return None
 
     def _file(self, block: Block) -> Path:
         return self.path / f"block_{block.row:06d}_{block.col:06d}.npz"
-
-
-def _dtype(layer: str) -> type[np.generic]:
-    return np.uint8 if layer == "quality" else np.float32
-
-
-def _none(layer: str) -> float:
-    return 0 if layer == "quality" else np.nan

@@ -73,7 +73,7 @@ def assemble_map(
     context = context_of(config, card)
     if context is not None:
         # Patches, not their means, are what it was fitted on: means are less sure of themselves.
-        refined = context.refine(patches, grid.cells_per_patch, plan.patch_tissue())
+        refined = context.refine(patches, grid.cells_per_patch, plan.patch_tissue)
         values, raw = on_cells(refined, layers["probability"], grid)[0], values
     spread = layers.get("uncertainty")
     quality = flags_from_patches(layers["quality"], grid)

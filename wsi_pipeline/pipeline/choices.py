@@ -81,7 +81,7 @@ class BorderRefinement:
         """
         context = card.context if config.inference.context else None
         level = (context or card).threshold * RegionsSection().low_share
-        share, tissue = config.tiling.border_share, plan.patch_tissue()
+        share, tissue = config.tiling.border_share, plan.patch_tissue
         return cls(plan.keep, plan.between, plan.grid, context, level, tissue, share)
 
     def first(self) -> BoolMask:

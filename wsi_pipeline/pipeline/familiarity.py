@@ -64,7 +64,7 @@ def why_unknown(card: ModelCard, plan: SlidePlan, layers: Layers) -> str:
 
 def _tells(features: FloatArray, plan: SlidePlan) -> BoolMask:
     """Return which patches say how familiar the slide is."""
-    told: BoolMask = ~np.isnan(features).any(-1) & (plan.patch_tissue() >= MIN_TISSUE)
+    told: BoolMask = ~np.isnan(features).any(-1) & (plan.patch_tissue >= MIN_TISSUE)
     return told
 
 

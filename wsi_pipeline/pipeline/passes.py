@@ -92,6 +92,8 @@ def classify(
         found = store.read_all()
         layers = {n: np.where(keep, found[n], layers[n]) for n in layers} or found
         visited |= keep
+        if not ((plan.keep | plan.between) & ~visited).any():
+            break  # nothing is left to choose from
         believed = recalibrated(layers["probability"], slide_familiarity(card, plan, layers))
         keep = choice.following(number, visited, believed)
         if not keep.any():

@@ -61,6 +61,8 @@ class SlidePlan:
     """What is done to the light of every patch before anything else."""
     tissue: FloatArray
     """float32, shape (rows, cols): tissue fraction of each cell."""
+    patch_tissue: FloatArray
+    """float32, shape of the patch positions: that of each patch."""
     keep: BoolMask
     """bool, shape of the patch positions: True = classify."""
     between: BoolMask
@@ -81,11 +83,6 @@ class SlidePlan:
     def glass_rgb(self) -> tuple[int, int, int]:
         """Color of empty glass on balanced patches."""
         return self.white_balance.color(self.tissue_mask.glass_rgb)
-
-    def patch_tissue(self) -> FloatArray:
-        """Return the tissue fraction of every patch position, float32."""
-        mask = self.tissue_mask
-        return mask_fraction(mask.mask, mask.um_px, self.grid, patches=True)
 
     @property
     def lattice_step(self) -> int:
@@ -126,10 +123,10 @@ def plan_slide(
         by_user = user_mask(mask_path, mask, mpp, bounds)
         mask, notes = by_user.mask, by_user.notes
     tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=False)
-    covered = tissue
+    patch_tissue = tissue
     if grid.cells_per_patch > 1:
-        covered = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
-    possible = covered >= max(config.tissue.min_tissue_share, 1e-6)
+        patch_tissue = mask_fraction(mask.mask, mask.um_px, grid, patches=True)
+    possible = patch_tissue >= max(config.tissue.min_tissue_share, 1e-6)
     keep = coarse_positions(possible, grid.cells_per_patch) if grid.whole_patches else possible
     if mask_path is not None:
         _refuse_if_empty(mask_path, mask, keep)
@@ -145,6 +142,7 @@ def plan_slide(
         thumbnail=thumbnail,
         white_balance=balance_of(mask.glass, config, card),
         tissue=tissue,
+        patch_tissue=patch_tissue,
         keep=keep,
         between=possible & ~keep,
         blocks=tuple(block for block in grid.blocks(side) if within(possible, block).any()),

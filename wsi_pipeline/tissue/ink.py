@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_pipeline.geometry import BoolMask, FloatArray, RgbArray
+from wsi_pipeline.tissue.morphology import box_filter
 
 MIN_LENGTH_UM: Final = 224.0
 """Shortest line; one that crosses a patch of 400 µm off its corners is longer."""
@@ -76,7 +77,7 @@ def _is_drawn(ink: BoolMask, length_px: float, fills: bool) -> bool:
     if fills and n_inked >= MIN_INKED_SHARE * ink.size:
         return True
     # A line of one pixel is broken where nuclei or the raster pierce it.
-    labels, _ = ndimage.label(ndimage.binary_dilation(ink, _NEIGHBORS), _NEIGHBORS)
+    labels, _ = ndimage.label(box_filter(ink, (3, 3), np.logical_or), _NEIGHBORS)
     labels = np.where(ink, labels, 0)
     counts = np.bincount(labels.ravel())
     parts = np.flatnonzero(counts[1:] >= _FILLED * length_px) + 1
