@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsi_pipeline.cli.main import EXIT_DONE, main
 from wsi_pipeline.errors import IncompleteRunError
 from wsi_pipeline.render.drift import MAX_DATES, date_ticks
 from wsi_pipeline.results.drift import MIN_SLIDES, drift_table, robust_z, write_drift
@@ -89,6 +90,22 @@ def test_the_dates_along_the_axis_do_not_crowd() -> None:
     assert ticks[0] == 0
     assert len(ticks) <= MAX_DATES
     assert date_ticks(["aperio"]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("n_slides", "said"),
+    [
+        (MIN_SLIDES - 1, f"too few slides to say which stand out ({MIN_SLIDES - 1} of the"),
+        (MIN_SLIDES, f"none of {MIN_SLIDES} slides stands out"),
+    ],
+)
+def test_that_nothing_stands_out_is_said_and_whether_it_could(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], n_slides: int, said: str
+) -> None:
+    for number in range(n_slides):
+        add_slide(tmp_path, f"s{number}")
+    assert main(["drift", str(tmp_path)]) == EXIT_DONE
+    assert capsys.readouterr().out.startswith(said)
 
 
 def test_a_small_archive_has_no_outliers(tmp_path: Path) -> None:

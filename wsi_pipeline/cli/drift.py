@@ -16,11 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write drift.csv and drift.png."""
-    from wsi_pipeline.results.drift import write_drift
+    from wsi_pipeline.results.drift import MIN_SLIDES, write_drift
 
     folder = options.folder or options.out / "drift"
-    for row in write_drift(options.out, folder):
+    rows = write_drift(options.out, folder)
+    for row in rows:
         if row.outlier:
             print(f"{row.slide_id} stands out in {', '.join(sorted(row.outlier))}")
+    if len(rows) < MIN_SLIDES:
+        print(f"too few slides to say which stand out ({len(rows)} of the {MIN_SLIDES} needed)")
+    elif not any(row.outlier for row in rows):
+        print(f"none of {len(rows)} slides stands out")
     print(f"{folder / 'drift.csv'}\n{folder / 'drift.png'}")
     return EXIT_DONE
