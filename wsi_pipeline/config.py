@@ -26,9 +26,7 @@ STAIN_METHODS: Final[tuple[str, ...]] = get_args(StainMethod)
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class SlideSection(Section):

@@ -40,7 +40,7 @@ Text = Annotated[str, PlainValidator(str)]
 class StatusPart(BaseModel):
     """A part of the record: frozen, tolerant of fields of other versions."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     def to_dict(self) -> dict[str, Any]:  # of any part, whose fields its class names
         """Return plain data, as it is stored; NaN stays NaN."""
