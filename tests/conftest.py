@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ settings.register_profile("no time limits", deadline=None)
 settings.load_profile("no time limits")
 
 PhantomFactory = Callable[..., Phantom]
+
+
+def pytest_configure() -> None:
+    """Have a SIGTERM end what fixtures have started too, as Ctrl-C does: Dask's commands go on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture
