@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.phantoms import Phantom
 from wsi_pipeline.classifier import ContextRefinement, logit, read_card, sigmoid
-from wsi_pipeline.classifier.context import AloneCalibration, ring_features
+from wsi_pipeline.classifier.context import METHOD, AloneCalibration, ring_features
 from wsi_pipeline.cli.main import main
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import Box
@@ -47,10 +47,20 @@ def test_rings_are_means_and_maxima_over_the_cells_around() -> None:
     own, near, near_largest, far, far_largest, there = ring_features(values)[3, 3]
     assert there == 1
     assert own == pytest.approx(0.0, abs=1e-6)
-    assert near == pytest.approx(np.log(9) / 9, abs=1e-5)
-    assert far == pytest.approx((np.log(0.25) + np.log(1.5)) / 17, abs=1e-5)
-    assert near_largest == pytest.approx(np.log(9), abs=1e-5)
-    assert far_largest == pytest.approx(np.log(1.5), abs=1e-5)
+    assert near == pytest.approx(-(8 * np.log(0.5) + np.log(0.1)) / 9, abs=1e-5)
+    assert far == pytest.approx(-(15 * np.log(0.5) + np.log(0.8) + np.log(0.4)) / 17, abs=1e-5)
+    assert near_largest == pytest.approx(-np.log(0.1), abs=1e-5)
+    assert far_largest == pytest.approx(-np.log(0.4), abs=1e-5)
+
+
+def test_neighbors_surely_free_of_tumor_take_nothing_away() -> None:
+    """However sure the network is of the stroma around a small focus, that stays as it is."""
+    near = []
+    for sure in (0.05, 1e-4):
+        values = np.full((7, 7), sure, np.float32)
+        values[3, 3:5] = 0.9
+        near.append(ring_features(values)[3, 3])
+    np.testing.assert_allclose(near[0], near[1], atol=0.06)
 
 
 def test_missing_neighbors_do_not_pull_a_cell_down() -> None:
@@ -58,8 +68,8 @@ def test_missing_neighbors_do_not_pull_a_cell_down() -> None:
     values[2, 2] = 0.8
     features = ring_features(values)
     assert features[2, 2, -1] == 0
-    expected = logit(np.array([0.8], np.float32))[0]
-    np.testing.assert_allclose(features[2, 2, :-1], expected, atol=1e-5)
+    assert features[2, 2, 0] == pytest.approx(np.log(4), abs=1e-5)
+    np.testing.assert_allclose(features[2, 2, 1:-1], -np.log(0.2), atol=1e-5)
     assert np.isnan(features[0, 0]).all()
 
 
@@ -68,8 +78,7 @@ def test_nothing_is_smoothed_across_glass() -> None:
     values[:, 5] = np.nan  # two pieces with a cell of glass between them
     values[:, 6:] = 0.98
     features = ring_features(values)
-    own = logit(np.array([0.02], np.float32))[0]
-    np.testing.assert_allclose(features[4, 4, :5], own, atol=1e-5)
+    np.testing.assert_allclose(features[4, 4, 1:5], -np.log(0.98), atol=1e-5)
     joined = ring_features(np.where(np.isnan(values), np.float32(0.5), values))
     assert joined[4, 4, 4] > 3  # the other side is seen where tissue leads there
 
@@ -78,9 +87,9 @@ def test_cells_mostly_glass_are_no_evidence() -> None:
     values = np.full((5, 5), 0.9, np.float32)
     values[:, 3:] = 0.01
     tissue = np.where(np.arange(5) < 3, 1.0, 0.1)[None].repeat(5, 0).astype(np.float32)
-    own = logit(np.array([0.9], np.float32))[0]
-    np.testing.assert_allclose(ring_features(values, 1, tissue)[2, 2, :5], own, atol=1e-5)
-    assert ring_features(values)[2, 2, 1] < own - 1
+    evidence = -np.log(0.1)
+    np.testing.assert_allclose(ring_features(values, 1, tissue)[2, 2, 1:5], evidence, atol=1e-5)
+    assert ring_features(values)[2, 2, 1] < evidence - 0.5
 
 
 @pytest.mark.parametrize(("side", "by_itself"), [(2, True), (3, False)], ids=["4 cells", "9"])
@@ -88,18 +97,17 @@ def test_a_piece_of_few_cells_is_judged_by_itself(side: int, by_itself: bool) ->
     values = np.full((8, 8), np.nan, np.float32)
     values[2 : 2 + side, 2 : 2 + side] = 0.2
     values[2, 2] = 0.8
-    alone = AloneCalibration(1.0, 0.5, 0.5)
+    alone = AloneCalibration(1.0, 0.5)
     context = replace(SMOOTHING, alone=alone)
     expected = sigmoid(logit(np.array([0.8], np.float32)) + np.float32(0.5))[0]
     found = float(context.refine(values)[2, 2])
     assert (abs(found - expected) < 1e-5) == by_itself
 
 
-def test_cells_with_all_neighbors_do_not_feel_how_others_are_judged() -> None:
+def test_cells_with_neighbors_do_not_feel_how_others_are_judged() -> None:
     values = np.random.default_rng(0).uniform(0.1, 0.9, (9, 9)).astype(np.float32)
-    context = replace(SMOOTHING, alone=AloneCalibration(2.0, 3.0, 0.5))
-    inner = np.s_[2:-2, 2:-2]
-    np.testing.assert_array_equal(context.refine(values)[inner], SMOOTHING.refine(values)[inner])
+    context = replace(SMOOTHING, alone=AloneCalibration(2.0, 3.0))
+    np.testing.assert_array_equal(context.refine(values), SMOOTHING.refine(values))
 
 
 def test_how_pieces_are_judged_is_fitted_on_them() -> None:
@@ -145,9 +153,11 @@ def test_the_fit_learns_that_neighbors_matter() -> None:
         assert ((refined >= 0.5) == (item.truth == 2)).mean() > before + 0.1
 
 
-def test_a_small_slide_counts_as_much_as_a_large_one() -> None:
+def test_a_small_slide_counts_as_much_as_a_large_one_and_little_tumor_as_much_as_the_rest() -> None:
     large = LabelledMap("a", np.full((20, 20), 0.5, np.float32), np.ones((20, 20), np.uint8))
     small = LabelledMap("b", np.full((1, 2), 0.5, np.float32), np.full((1, 2), 2, np.uint8))
+    large.truth[0, 0] = 2
+    small.truth[0, 0] = 1
     weights, bias = fit_logistic([np.zeros((20, 20, 1)), np.zeros((1, 2, 1))], [large, small])
     assert weights == pytest.approx([0.0], abs=1e-3)
     assert bias == pytest.approx(0.0, abs=1e-3)
@@ -157,9 +167,10 @@ def test_a_small_slide_counts_as_much_as_a_large_one() -> None:
     "data",
     [
         {},
-        {"weights": [1, 2], "bias": 0, "threshold": 0.5},
-        {"weights": [1, 2, 3, 4, 5], "bias": "x", "threshold": 0.5},
-        {"weights": [1, 2, 3, 4, 5], "bias": 0, "threshold": 1.5},
+        {"method": "of an older version", "weights": [1, 2, 3, 4, 5], "bias": 0, "threshold": 0.5},
+        {"method": METHOD, "weights": [1, 2], "bias": 0, "threshold": 0.5},
+        {"method": METHOD, "weights": [1, 2, 3, 4, 5], "bias": "x", "threshold": 0.5},
+        {"method": METHOD, "weights": [1, 2, 3, 4, 5], "bias": 0, "threshold": 1.5},
     ],
 )
 def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
@@ -167,7 +178,7 @@ def test_an_unusable_card_entry_is_refused(data: dict[str, object]) -> None:
         ContextRefinement.from_dict(data)
 
 
-@pytest.mark.parametrize("alone", [None, AloneCalibration(0.9, 0.3, 0.5)])
+@pytest.mark.parametrize("alone", [None, AloneCalibration(0.9, 0.3)])
 def test_it_survives_the_card(alone: AloneCalibration | None) -> None:
     context = replace(SMOOTHING, alone=alone)
     assert ContextRefinement.from_dict(context.to_dict()) == context
@@ -238,6 +249,25 @@ def test_weights_come_from_training_slides_and_the_threshold_from_validation_sli
     assert context["validation_slides"] == ["s2"]
     assert set(context["teachers"]) == {"1", "2"}
     assert context["metrics"]["mean_over_slides"]["refined"]["auc"] == 1.0
+
+
+def test_with_pieces_cells_without_neighbors_are_judged_by_themselves(
+    tmp_path: Path, phantom_factory: Callable[..., Phantom]
+) -> None:
+    for number in range(2):  # tumor of 1.6 mm: room for a core of 1 mm off the grid
+        phantom_factory(f"s{number}.tif", hot_box_l0=Box(1200, 800, 1600, 1600))
+        truth = np.ones((8, 11), np.uint8)
+        truth[2:6, 3:7] = 2
+        Image.fromarray(truth).save(tmp_path / f"s{number}_truth.png")
+    model = _model(tmp_path / "m", split={"train": ["s0"], "validation": ["s1"]})
+    words = ["train", tmp_path, "--slides", "--pieces", "--model", model, "-o", model]
+    assert main([str(word) for word in words]) == 0
+    card = read_card(model)
+    assert card.context is not None
+    assert card.context.alone is not None
+    cores = card.record["context"]["metrics"]["cores"]
+    assert cores["idc_0.6_mm"]["called"] == cores["idc_0.6_mm"]["cores"] > 10
+    assert cores["other_0.6_mm"]["called"] == 0
 
 
 def test_teachers_that_saw_a_validation_patient_are_refused(slides: Path, tmp_path: Path) -> None:

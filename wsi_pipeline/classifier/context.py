@@ -16,6 +16,8 @@ from wsi_pipeline.geometry import FloatArray
 
 N_RINGS: Final = 2
 N_FEATURES: Final = 1 + 2 * N_RINGS
+METHOD: Final = "logistic regression on the logit and on means and maxima of rings of -ln(1 - p)"
+"""Weights mean something for these features alone."""
 OWN_WEIGHT: Final = 1.0
 """How many neighbors a cell itself counts for in the mean of a ring: a cell whose neighbors are
 glass or lie beyond the slide is taken for its own neighborhood, so that small pieces of tissue do
@@ -28,16 +30,14 @@ ALONE_UP_TO: Final = 6.0
 
 @dataclass(frozen=True, slots=True)
 class AloneCalibration:
-    """How a cell is judged whose neighbors are few: by its own logit, scaled and shifted.
+    """How a cell without neighbors is judged: by its own logit, scaled and shifted.
 
-    The share of its neighbors that are there, to the power `fade`, is the weight of the neighbors'
-    judgement; the rest is the weight of this one. Both give logits of one scale, so that one
-    threshold serves whole slides, edges, cores and strips.
+    It gives logits of the scale of those with neighbors, so that one threshold serves whole slides,
+    edges, cores and strips.
     """
 
     weight: float
     bias: float
-    fade: float
 
 
 class AloneRecord(TypedDict):
@@ -45,7 +45,6 @@ class AloneRecord(TypedDict):
 
     weight: float
     bias: float
-    fade: float
 
 
 class ContextRecord(TypedDict):
@@ -60,15 +59,17 @@ class ContextRecord(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ContextRefinement:
-    """A logistic regression on a cell's logit and on mean and largest logit of the rings around it.
+    """A logistic regression on a cell's logit and on mean and largest evidence of the rings around.
 
     Ring k holds the cells at Chebyshev distance k in steps of the patch side, of the same piece of
-    tissue alone, each by its share on tissue. The largest stands beside the mean so that a small
-    focus in much stroma is not averaged away.
+    tissue alone, each by its share on tissue. A neighbor's evidence is -ln(1 - p), whose sum over
+    neighbors is how unlikely it is that none of them holds tumor (noisy-or, Pearl 1988): one that
+    is surely free of tumor counts 0 and takes nothing away, so that a small focus in much stroma is
+    not averaged away.
     """
 
     weights: tuple[float, ...]
-    """Of the own logit, then of each ring's mean and largest logit, nearest ring first; shape
+    """Of the own logit, then of each ring's mean and largest evidence, nearest ring first; shape
     (`N_FEATURES`,)."""
     bias: float
     threshold: float
@@ -102,22 +103,21 @@ class ContextRefinement:
         """Return the refined probabilities from `ring_features`."""
         logits = features[..., :N_FEATURES] @ np.array(self.weights) + self.bias
         if self.alone is not None:
-            trust = features[..., N_FEATURES] ** self.alone.fade
             by_itself = self.alone.weight * features[..., 0] + self.alone.bias
-            logits = trust * logits + (1 - trust) * by_itself
+            logits = np.where(features[..., N_FEATURES] > 0, logits, by_itself)
         return sigmoid(logits.astype(np.float32))
 
     def to_dict(self) -> ContextRecord:
         """Return plain data for the model card."""
         record: ContextRecord = {
-            "method": "logistic regression on means and maxima of rings of logits",
+            "method": METHOD,
             "weights": list(self.weights),
             "bias": self.bias,
             "threshold": self.threshold,
         }
         if self.alone:
             one = self.alone
-            record["alone"] = {"weight": one.weight, "bias": one.bias, "fade": one.fade}
+            record["alone"] = {"weight": one.weight, "bias": one.bias}
         return record
 
     @classmethod
@@ -127,12 +127,18 @@ class ContextRefinement:
         Raises
         ------
         ModelError
-            Where a value is missing or of the wrong kind.
+            Where a value is missing or of the wrong kind, or the weights are of other features.
         """
+        if data.get("method") != METHOD:
+            raise ModelError(
+                f"`context` of the model card is of another method: {data.get('method')!r}",
+                f"This version refines by {METHOD!r}: fit it again with `wsi-pipeline train SLIDES "
+                "--slides --model MODEL -o MODEL`, or remove `context` from model.json",
+            )
         try:
             weights = tuple(float(w) for w in data["weights"])
             own = data.get("alone")
-            names = ("weight", "bias", "fade")
+            names = ("weight", "bias")
             alone = AloneCalibration(*(float(own[name]) for name in names)) if own else None
             refinement = cls(weights, float(data["bias"]), float(data["threshold"]), alone)
         except (KeyError, TypeError, ValueError) as error:
@@ -151,18 +157,19 @@ def ring_features(
 ) -> NDArray[np.float64]:
     """Return what is known of each cell and its neighbors, float64 (rows, cols, N_FEATURES + 1).
 
-    Own logit; mean and largest logit of each ring, over the cells of the same piece of tissue that
-    are on tissue by `MIN_EVIDENCE` or more, each weighted by that share; at last the share of the
-    neighbors that are there, 0 to 1. A ring's mean takes the cell itself in with `OWN_WEIGHT`, its
-    largest is the cell's own where none is known. Cells of a piece of `ALONE_UP_TO` cells or fewer
-    have no neighbors. NaN where the cell is not classified.
+    Own logit; mean and largest evidence of each ring, over the cells of the same piece of tissue
+    that are on tissue by `MIN_EVIDENCE` or more, each weighted by that share; at last the share of
+    the neighbors that are there, 0 to 1. A ring's mean takes the cell itself in with `OWN_WEIGHT`,
+    its largest is the cell's own where none is known. Cells of a piece of `ALONE_UP_TO` cells or
+    fewer have no neighbors. NaN where the cell is not classified.
     """
     known = ~np.isnan(values)
     own = np.where(known, logit(np.nan_to_num(values, nan=0.5)), np.nan).astype(np.float64)
     share = np.ones(own.shape) if tissue is None else np.clip(np.nan_to_num(tissue), 0.0, 1.0)
     weight = np.where(known & (share >= MIN_EVIDENCE), share, 0.0)
     pieces, alone = _pieces(known, weight, cells_per_patch)
-    cells = _Cells(own, weight, pieces, alone)
+    evidence = np.logaddexp(0.0, np.nan_to_num(own))
+    cells = _Cells(evidence, weight, pieces, alone)
     features, total = [own], np.zeros(own.shape)
     for radius in range(1, N_RINGS + 1):
         mean, largest, count = _ring(cells, radius, cells_per_patch)
@@ -177,7 +184,8 @@ def ring_features(
 class _Cells:
     """What the rings are made of, arrays of shape (rows, cols)."""
 
-    own: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    """-ln(1 - p); ln 2 where not classified, which has no weight."""
     weight: NDArray[np.float64]
     """As a neighbor."""
     pieces: NDArray[np.intp]
@@ -199,21 +207,21 @@ def _pieces(
 def _ring(
     cells: _Cells, radius: int, step: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean, largest and weight of the cells at `radius` times `step` from each."""
-    rows, cols = cells.own.shape
+    """Return mean and largest evidence, and weight, of the cells at `radius` times `step`."""
+    rows, cols = cells.evidence.shape
     reach = radius * step
-    logits, weights = (np.pad(np.nan_to_num(a), reach) for a in (cells.own, cells.weight))
+    evidence, weights = (np.pad(a, reach) for a in (cells.evidence, cells.weight))
     pieces = np.pad(cells.pieces, reach)
-    total, count = OWN_WEIGHT * np.nan_to_num(cells.own), np.zeros(cells.own.shape)
-    largest = np.full(cells.own.shape, -np.inf)
+    total, count = OWN_WEIGHT * cells.evidence, np.zeros((rows, cols))
+    largest = np.full((rows, cols), -np.inf)
     for down, right in product(range(-radius, radius + 1), repeat=2):
         if max(abs(down), abs(right)) < radius:
             continue
         top, left = reach + down * step, reach + right * step
         there = np.s_[top : top + rows, left : left + cols]
         weight = np.where((pieces[there] == cells.pieces) & ~cells.alone, weights[there], 0.0)
-        total += weight * logits[there]
+        total += weight * evidence[there]
         count += weight
-        largest = np.where(weight > 0, np.maximum(largest, logits[there]), largest)
+        largest = np.where(weight > 0, np.maximum(largest, evidence[there]), largest)
     mean = total / (OWN_WEIGHT + count)
-    return mean, np.where(np.isinf(largest), cells.own, largest), count
+    return mean, np.where(np.isinf(largest), cells.evidence, largest), count

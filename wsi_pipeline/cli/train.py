@@ -17,7 +17,6 @@ from wsi_pipeline.config import STAIN_METHODS
 from wsi_pipeline.learning.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from wsi_pipeline.classifier import ModelCard
     from wsi_pipeline.learning.training.recipe import Recipe
 
 DEFAULTS: Final = {field.name: field.default for field in fields(TrainingOptions)}
@@ -35,10 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model", metavar="NAME_OR_DIR", help="with --slides or --familiarity: the model to extend"
     )
-    add("--pieces", metavar="NAME_OR_DIR",
-        help="with --slides: keep the neighbors' weights of this model (the one that training "
-        "started from, or --model itself) and fit how cells with few neighbors are judged, on "
-        "cores and strips cut from the training slides")  # fmt: skip
+    add("--pieces", action="store_true",
+        help="with --slides: fit on the training slides, and on cores and strips cut from these "
+        "how cells without neighbors are judged; validation slides choose thresholds")  # fmt: skip
     add("--familiarity", action="store_true",
         help="train nothing: measure anew which slides are familiar to --model and what others "
         "lose, on the DATASET that it was made with, with --negatives as other tissue")  # fmt: skip
@@ -231,10 +229,11 @@ def _extend(options: argparse.Namespace) -> int:
     """Fit the refinement by neighbors and say what it brings."""
     from wsi_pipeline.classifier import DEFAULT_MODEL, find_model
     from wsi_pipeline.learning.training.context import add_context, add_context_by_teachers
+    from wsi_pipeline.learning.training.small_pieces import add_pieces
 
     card = find_model(options.model or DEFAULT_MODEL)
-    if options.pieces is not None:
-        card = _add_pieces(card, options)
+    if options.pieces:
+        card = add_pieces(card, options.dataset, options.out)
     elif options.teacher is None:
         card = add_context(card, options.dataset, options.out)
     else:
@@ -247,17 +246,3 @@ def _extend(options: argparse.Namespace) -> int:
         )
     print(f"model folder {options.out}, judged on {card.record['context']['metrics']['on']}")
     return EXIT_DONE
-
-
-def _add_pieces(card: ModelCard, options: argparse.Namespace) -> ModelCard:
-    from wsi_pipeline.classifier import find_model
-    from wsi_pipeline.errors import ConfigError
-    from wsi_pipeline.learning.training.small_pieces import add_pieces
-
-    source = find_model(options.pieces)
-    if source.context is None:
-        raise ConfigError(
-            f"{source.name} has no refinement by neighbors to keep",
-            "Fit one with --slides alone or with --teacher",
-        )
-    return add_pieces(card, source.context, options.dataset, options.out)

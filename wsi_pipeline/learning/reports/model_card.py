@@ -228,7 +228,7 @@ def _cores(cores: Mapping[str, Any], n_pieces: int | None) -> list[str]:
     ]
     return [
         "",
-        f"How cells with few neighbors are judged was fitted on {n_pieces} cores and strips cut "
+        f"How cells without neighbors are judged was fitted on {n_pieces} cores and strips cut "
         f"from training slides. Cores cut off the grid from validation slides, called: "
         f"{'; '.join(words)}.",
     ]

@@ -22,7 +22,7 @@ from wsi_pipeline.learning.data.folds import OutOfFold, fold_folder
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.reports import metrics
 from wsi_pipeline.learning.training.extend import extend_model
-from wsi_pipeline.learning.training.logistic import fit_weighted
+from wsi_pipeline.learning.training.logistic import fit_weighted, of_either_label
 from wsi_pipeline.maps import ProbabilityMap
 from wsi_pipeline.pipeline.resolved import SlideJob, resolve_run
 from wsi_pipeline.pipeline.run import do_slide
@@ -201,7 +201,7 @@ def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
 
 
 def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
-    """Fit the weights at the least cross-entropy; each slide counts the same.
+    """Fit the weights at the least cross-entropy, see `fit_logistic`.
 
     Returns
     -------
@@ -215,7 +215,10 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
 def fit_logistic(
     features: Sequence[NDArray[np.float64]], labelled: Sequence[LabelledMap]
 ) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression on features of cells; each slide counts the same.
+    """Fit a logistic regression on features of cells.
+
+    Each slide counts the same, and of each slide either label: a cell is as likely IDC as not where
+    the fitted probability is one half, however much of the slides is IDC.
 
     Parameters
     ----------
@@ -231,7 +234,9 @@ def fit_logistic(
     use = [(item.truth > 0) & ~np.isnan(item.values) for item in labelled]
     x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
     y = np.concatenate([item.truth[u] == 2 for item, u in zip(labelled, use, strict=True)])
-    w = np.concatenate([np.full(int(u.sum()), 1 / max(1, int(u.sum()))) for u in use])
+    w = np.concatenate(
+        [of_either_label(item.truth[u] == 2) for item, u in zip(labelled, use, strict=True)]
+    )
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
     return fit_weighted(x, y, w / w.sum(), PENALTY, start)

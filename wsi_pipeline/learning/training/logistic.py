@@ -8,6 +8,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 
+def of_either_label(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return weights with which the rows of either label count one half."""
+    return np.where(labels, 0.5 / max(1, labels.sum()), 0.5 / max(1, (~labels).sum()))
+
+
 def fit_weighted(
     x: NDArray[np.float64],
     is_positive: NDArray[np.bool_],

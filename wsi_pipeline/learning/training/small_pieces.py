@@ -1,4 +1,4 @@
-"""Fitting how cells with few neighbors are judged, on cores and strips cut from training slides."""
+"""Fitting how cells without neighbors are judged, on cores and strips cut from training slides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Final, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.optimize import minimize
 
 from wsi_pipeline.classifier import ContextRefinement, ModelCard
 from wsi_pipeline.classifier.context import N_FEATURES, AloneCalibration, ring_features
@@ -31,19 +30,21 @@ from wsi_pipeline.learning.data.pieces import (
 from wsi_pipeline.learning.data.truth import SlideTruth, find_truths
 from wsi_pipeline.learning.training.context import (
     NOT_CLASSIFIED,
+    PENALTY,
     LabelledMap,
     classify_slide,
     classify_truth,
+    fit_context,
     judge,
 )
 from wsi_pipeline.learning.training.extend import extend_model
+from wsi_pipeline.learning.training.logistic import fit_weighted, of_either_label
 
 logger = logging.getLogger(__name__)
 
 N_EACH: Final = 8
 """Cores of each size and label of a slide."""
 N_STRIPS: Final = 2
-FADES: Final = (0.25, 2.0)
 SHIFTS: Final = np.arange(-1.0, 1.01, 0.05)
 """Tried for the judgement of cells alone, in logits."""
 MOST_CALLED: Final = 0.05
@@ -60,22 +61,18 @@ class PiecesMap:
     mount: Mount
 
 
-def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out: Path) -> ModelCard:
-    """Fit how cells with few neighbors are judged; write a model folder.
+def add_pieces(card: ModelCard, slides: Path, out: Path) -> ModelCard:
+    """Fit the refinement by neighbors, and how cells without any are judged; write a model folder.
 
-    The weights of the neighbors stay as they are given: fitted on slides whose networks had not
-    seen them they are better than any that could be fitted on slides that this network was trained
-    on. Of the cells with few neighbors only scale, shift and fading are fitted, on pieces cut from
-    the training slides. The threshold comes from the validation slides, whole. As the network is
-    surer on slides it was trained on, the shift is then set by cores cut from the validation
-    slides: as many of IDC called as can be while at most `MOST_CALLED` of others are.
+    The weights are fitted on the training slides, the judgement of cells alone on pieces cut from
+    these. The network is surer on slides it was trained on than it will be on others, so the
+    threshold comes from the validation slides, whole, and the shift of cells alone from cores cut
+    from these: as many of IDC called as can be while at most `MOST_CALLED` of others are.
 
     Parameters
     ----------
     card : ModelCard
         Of the model to extend.
-    neighbors : ContextRefinement
-        Of the model that it was trained on from, or its own.
     slides : Path
         Folder with slides and ``*_truth.png`` beside them, named by patient; those of training and
         validation patients are used.
@@ -88,10 +85,11 @@ def add_pieces(card: ModelCard, neighbors: ContextRefinement, slides: Path, out:
         Where there is no slide of the training or of the validation patients.
     """
     training, validation = _sides(card, slides)
+    neighbors = fit_context([classify_truth(card, truth) for truth in training])
+    judged = [classify_truth(card, truth) for truth in validation]
+    neighbors, _ = _judge(neighbors, judged, card)
     pieces = [item for k, truth in enumerate(training) for item in classify_pieces(card, truth, k)]
     context = replace(neighbors, alone=fit_alone(neighbors, [item.map for item in pieces]))
-    judged = [classify_truth(card, truth) for truth in validation]
-    context, _ = _judge(context, judged, card)
     cores = [
         piece
         for k, truth in enumerate(validation)
@@ -120,9 +118,10 @@ def _judge(
 
 
 def shifted_for_cores(context: ContextRefinement, cores: Sequence[PiecesMap]) -> ContextRefinement:
-    """Shift the judgement of cells alone as far as `MOST_CALLED` of the cores without IDC allow.
+    """Shift the judgement of cells alone so that the most cores of IDC are called.
 
-    The threshold stays. Where even the lowest shift calls more of them, that one is taken.
+    At most `MOST_CALLED` of those without IDC may be; where even the lowest shift calls more, that
+    one is taken. Of shifts that call as many of IDC the middle one is. The threshold stays.
     """
     if context.alone is None:
         raise ValueError("cells alone have no judgement of their own to shift")
@@ -131,7 +130,9 @@ def shifted_for_cores(context: ContextRefinement, cores: Sequence[PiecesMap]) ->
         for shift in SHIFTS
     ]
     allowed = [one for one in tried if _called(one, cores, OTHER) <= MOST_CALLED]
-    return allowed[-1] if allowed else tried[0]
+    found = [_called(one, cores, IDC) for one in allowed]
+    best = [one for one, share in zip(allowed, found, strict=True) if share == max(found)]
+    return best[len(best) // 2] if best else tried[0]
 
 
 def _called(context: ContextRefinement, cores: Sequence[PiecesMap], label: int) -> float:
@@ -192,37 +193,26 @@ def classify_mount(card: ModelCard, laid: Mount, slide_id: str) -> LabelledMap:
 
 
 def fit_alone(neighbors: ContextRefinement, labelled: Sequence[LabelledMap]) -> AloneCalibration:
-    """Fit scale, shift and fading at the least cross-entropy; either label counts the same.
+    """Fit scale and shift of cells without neighbors at the least cross-entropy.
 
-    Among pieces of either label alike a cell is as likely IDC as not where its logit is that of the
-    map's threshold: the one threshold then serves whole slides and pieces.
+    Either label counts the same. Among these cells one is as likely IDC as not where its logit is
+    that of the map's threshold: the one threshold then serves whole slides and pieces.
     """
-    features, labels = _labelled_features(labelled)
-    weights = np.where(labels, 0.5 / max(1, labels.sum()), 0.5 / max(1, (~labels).sum()))
-    signs = np.where(labels, 1.0, -1.0)
-    among = features[:, :N_FEATURES] @ np.array(neighbors.weights) + neighbors.bias
-    border = float(np.log(neighbors.threshold / (1 - neighbors.threshold)))
-
-    def loss(parameters: NDArray[np.float64]) -> float:
-        weight, bias, fade = parameters
-        trust = features[:, N_FEATURES] ** np.clip(fade, *FADES)
-        logits = trust * among + (1 - trust) * (weight * features[:, 0] + bias)
-        return float(np.sum(weights * np.logaddexp(0, -signs * (logits - border))))
-
-    found = minimize(loss, [1.0, 0.0, 0.5], method="Nelder-Mead")
-    weight, bias, fade = found.x
-    return AloneCalibration(float(weight), float(bias), float(np.clip(fade, *FADES)))
+    logits, labels = _alone(labelled)
+    weight, bias = fit_weighted(logits[:, None], labels, of_either_label(labels), PENALTY)
+    border = np.log(neighbors.threshold / (1 - neighbors.threshold))
+    return AloneCalibration(float(weight[0]), bias + float(border))
 
 
-def _labelled_features(
-    labelled: Sequence[LabelledMap],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    features, labels = [], []
+def _alone(labelled: Sequence[LabelledMap]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return logits and labels of the labelled cells that have no neighbors."""
+    logits, labels = [], []
     for item in labelled:
-        use = (item.truth > 0) & ~np.isnan(item.values)
-        features.append(ring_features(item.values, 1, item.tissue)[use])
+        features = ring_features(item.values, 1, item.tissue)
+        use = (item.truth > 0) & (features[..., N_FEATURES] == 0)  # NaN where not classified
+        logits.append(features[use][:, 0])
         labels.append(item.truth[use] == IDC)
-    return np.concatenate(features), np.concatenate(labels)
+    return np.concatenate(logits), np.concatenate(labels)
 
 
 class CalledCores(TypedDict):
