@@ -18,6 +18,7 @@ from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import Box
 from wsi_pipeline.learning.data.folds import OutOfFold
 from wsi_pipeline.learning.training.context import (
+    OTHER_SHARE,
     LabelledMap,
     add_context,
     add_context_by_teachers,
@@ -92,7 +93,7 @@ def test_cells_mostly_glass_are_no_evidence() -> None:
     assert ring_features(values)[2, 2, 1] < evidence - 0.5
 
 
-@pytest.mark.parametrize(("side", "by_itself"), [(2, True), (3, False)], ids=["4 cells", "9"])
+@pytest.mark.parametrize(("side", "by_itself"), [(3, True), (4, False)], ids=["9 cells", "16"])
 def test_a_piece_of_few_cells_is_judged_by_itself(side: int, by_itself: bool) -> None:
     values = np.full((8, 8), np.nan, np.float32)
     values[2 : 2 + side, 2 : 2 + side] = 0.2
@@ -161,6 +162,21 @@ def test_a_small_slide_counts_as_much_as_a_large_one_and_little_tumor_as_much_as
     weights, bias = fit_logistic([np.zeros((20, 20, 1)), np.zeros((1, 2, 1))], [large, small])
     assert weights == pytest.approx([0.0], abs=1e-3)
     assert bias == pytest.approx(0.0, abs=1e-3)
+
+
+def test_other_tissue_has_its_share_of_the_weight_whatever_its_size() -> None:
+    truth = np.ones((1, 2), np.uint8)
+    truth[0, 0] = 2
+    own = LabelledMap("a", np.full((1, 2), 0.5, np.float32), truth)
+    for n in (1, 3):
+        for side in (2, 9):
+            organ = LabelledMap(
+                "o", np.full((side, side), 0.5, np.float32), np.ones((side, side), np.uint8)
+            )
+            features = [np.zeros((1, 2, 1)), *[np.zeros((side, side, 1))] * n]
+            _, bias = fit_logistic(features, [own], [organ] * n)
+            idc = 0.5 * (1 - OTHER_SHARE)
+            assert bias == pytest.approx(np.log(idc / (1 - idc)), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +276,13 @@ def test_with_pieces_cells_without_neighbors_are_judged_by_themselves(
         truth[2:6, 3:7] = 2
         Image.fromarray(truth).save(tmp_path / f"s{number}_truth.png")
     model = _model(tmp_path / "m", split={"train": ["s0"], "validation": ["s1"]})
+    (tmp_path / "organs").mkdir()
+    phantom_factory("organs/liver.tif", hot_box_l0=Box(0, 0, 0, 0))
     words = ["train", tmp_path, "--slides", "--pieces", "--model", model, "-o", model]
+    words += ["--negatives", tmp_path / "organs"]
     assert main([str(word) for word in words]) == 0
     card = read_card(model)
+    assert card.record["context"]["other_slides"] == ["liver"]
     assert card.context is not None
     assert card.context.alone is not None
     cores = card.record["context"]["metrics"]["cores"]

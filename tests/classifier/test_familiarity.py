@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from wsi_pipeline.classifier.familiarity import (
     FamiliarityReference,
     ShiftCalibration,
+    far_share,
     log_spread,
 )
 from wsi_pipeline.errors import ModelError
@@ -69,20 +70,26 @@ def test_cells_hold_the_share_of_patches_as_strange_and_nan_stays(
 @pytest.fixture
 def calibrated(reference: FamiliarityReference) -> FamiliarityReference:
     """Patches of other tissue differ half as much."""
-    known = ShiftCalibration(0.5, 1.5, np.full(4, -1.0), -1.0)
+    known = ShiftCalibration(1.5, np.full(4, -1.0), -1.0)
     return replace(reference, calibration=known)
 
 
-def test_what_another_stain_took_is_given_back_in_proportion(
+def test_what_another_stain_took_is_given_back_by_how_far_the_slide_lies(
     calibrated: FamiliarityReference,
 ) -> None:
     found = [calibrated.judge(_patches(400, shift)) for shift in (0.0, 0.4, 0.5, 9.0)]
     shifts = [one.logit_shift for one in found if one is not None]
     assert shifts[0] == 0
-    assert 0 < shifts[1] < shifts[2] < shifts[3] == 1.5
+    assert 0 < shifts[1] < shifts[2] < shifts[3] <= 1.5
+    assert shifts[3] > 1.49
     assert found[2] is not None
-    assert shifts[2] == pytest.approx(0.5 * np.log(1 / found[2].score), abs=1e-3)
+    assert shifts[2] == pytest.approx(1.5 * np.sqrt(1 - found[2].score), abs=1e-3)
     assert f"raised by {shifts[2]:.2f}" in " ".join(found[2].reasons)
+
+
+def test_at_the_border_of_the_familiar_nothing_jumps() -> None:
+    assert far_share(1.0) == far_share(1.5) == 0
+    assert far_share(0.999) < 0.04
 
 
 def test_other_tissue_is_given_nothing_and_named(calibrated: FamiliarityReference) -> None:
@@ -108,7 +115,7 @@ def test_the_spread_is_that_of_the_patches_wherever_they_lie_and_that_of_few_is_
 def test_without_slides_of_other_tissue_nothing_is_given_back(
     reference: FamiliarityReference,
 ) -> None:
-    blind = replace(reference, calibration=ShiftCalibration(0.5, 1.5, np.empty(0), 0.0))
+    blind = replace(reference, calibration=ShiftCalibration(1.5, np.empty(0), 0.0))
     for one in (reference, blind):
         found = one.judge(_patches(400, 0.6))
         assert found is not None
@@ -127,9 +134,10 @@ def test_it_survives_the_card(calibrated: FamiliarityReference) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"mean": []}, {"covariance": [[1.0]]}, {"limit": 0.0}, {"distances": "far"}, {"limit": None},
-     {"calibration": {"slope": 1.0}},
-     {"calibration": {"slope": -1, "most": 1, "other_spread": [], "other_bias": 0}},
-     {"calibration": {"slope": 1, "most": 1, "other_spread": [1, 2], "other_bias": 0}}],
+     {"calibration": {"most": 1.0}},
+     {"calibration": {"most": -1, "other_spread": [], "other_bias": 0}},
+     {"calibration": {"slope": 1, "most": 1, "other_spread": [], "other_bias": 0}},
+     {"calibration": {"most": 1, "other_spread": [1, 2], "other_bias": 0}}],
 )  # fmt: skip
 def test_an_unusable_card_entry_is_refused(
     changes: dict[str, object], reference: FamiliarityReference

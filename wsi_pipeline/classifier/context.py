@@ -24,8 +24,8 @@ glass or lie beyond the slide is taken for its own neighborhood, so that small p
 not lose."""
 MIN_EVIDENCE: Final = 0.3
 """Share of a cell on tissue from which it says something of its neighbors."""
-ALONE_UP_TO: Final = 6.0
-"""Cells of a piece of tissue up to which each is judged by itself."""
+ALONE_UP_TO: Final = 9.0
+"""Cells of a piece of tissue up to which each is judged by itself: a core of 1 mm has nine."""
 
 
 @dataclass(frozen=True, slots=True)

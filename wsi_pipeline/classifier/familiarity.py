@@ -47,7 +47,6 @@ class FamiliarityVerdict(TypedDict):
 class ShiftRecord(TypedDict):
     """As it stands in a model card."""
 
-    slope: float
     most: float
     other_spread: list[float]
     other_bias: float
@@ -68,15 +67,13 @@ class FamiliarityRecord(TypedDict):
 class ShiftCalibration:
     """What changed copies of the archive's slides say of slides that look unfamiliar.
 
-    Re-stained, blurred, sharpened and compressed copies lose logits in proportion to the logarithm
-    of how far they lie; other organs lie as far, but there nothing is lost, as nothing is IDC. So
-    the two are told apart by a linear discriminant of the spread of a slide's features.
+    Re-stained, frozen, blurred, sharpened and compressed copies lose logits of tumor, more where
+    they lie farther; other organs lie as far, but there nothing is lost, as nothing is IDC. So the
+    two are told apart by a linear discriminant of the spread of a slide's features.
     """
 
-    slope: float
-    """Logits that are lost for each unit of ln(1 / score)."""
     most: float
-    """Most that is given back: farther than the copies lay nothing is known."""
+    """Logits that are given back to a slide that lies very far; see `far_share`."""
     other_spread: NDArray[np.float64]
     """float64, shape (n,): weights of `log_spread`; empty where no slides of other tissue were at
     hand, and then nothing is given back."""
@@ -92,11 +89,23 @@ class ShiftCalibration:
     def to_dict(self) -> ShiftRecord:
         """Return plain data for the model card."""
         return {
-            "slope": round(self.slope, 4),
             "most": round(self.most, 4),
             "other_spread": _rounded(self.other_spread),
             "other_bias": round(self.other_bias, 5),
         }
+
+
+def far_share(score: float) -> float:
+    """Return which share of the most is given back to a slide: 0 at the border, 1 very far.
+
+    With the distance r of its mean and that of the border, r0, it is sqrt(1 - (r0 / r)^2).
+
+    Parameters
+    ----------
+    score : float
+        `SlideFamiliarity.score`, (r0 / r)^2.
+    """
+    return float(np.sqrt(max(0.0, 1.0 - score)))
 
 
 def log_spread(features: FloatArray) -> NDArray[np.float64]:
@@ -205,10 +214,10 @@ class FamiliarityReference:
             return 0.0, []
         if known.looks_other(features):
             return 0.0, ["it looks like another tissue or a stain other than H&E"]
-        shift = round(min(known.most, known.slope * float(np.log(1 / score))), 4)
+        shift = round(known.most * far_share(score), 4)
         return shift, [
             "it looks like another stain, light or focus: the logits of its patches were raised by "
-            f"{shift:.2f}, what copies of the archive lose that lie as far"
+            f"{shift:.2f}, with which changed copies of the archive's slides are called best"
         ]
 
     def distance(self, features: FloatArray) -> float:
@@ -257,9 +266,7 @@ class FamiliarityReference:
         n = reference.mean.size
         fits = reference.mean.shape == (n,) and reference.covariance.shape == (n, n)
         known = reference.calibration
-        fits &= known is None or (
-            known.other_spread.shape in {(n,), (0,)} and known.slope >= 0 and known.most >= 0
-        )
+        fits &= known is None or (known.other_spread.shape in {(n,), (0,)} and known.most >= 0)
         if not (fits and n and reference.limit > 0 and reference.distances.size > 1):
             raise ModelError(
                 f"`familiarity` of the model card has {reference.mean.shape} means, covariance "
@@ -272,10 +279,10 @@ class FamiliarityReference:
 def _calibration(data: dict[str, Any] | None) -> ShiftCalibration | None:
     if data is None:
         return None
+    if "slope" in data:
+        raise ValueError("a calibration of an older version, by the slope of ln(1 / score)")
     direction = np.asarray(data["other_spread"], np.float64)
-    return ShiftCalibration(
-        float(data["slope"]), float(data["most"]), direction, float(data["other_bias"])
-    )
+    return ShiftCalibration(float(data["most"]), direction, float(data["other_bias"]))
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

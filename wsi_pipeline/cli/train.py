@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="NAME_OR_DIR", help="with --slides or --familiarity: the model to extend"
     )
     add("--pieces", action="store_true",
-        help="with --slides: fit on the training slides, and on cores and strips cut from these "
-        "how cells without neighbors are judged; validation slides choose thresholds")  # fmt: skip
+        help="with --slides: fit on the training slides and --negatives, and on cores and strips "
+        "cut from the first how cells without neighbors are judged; validation slides choose "
+        "thresholds")  # fmt: skip
     add("--familiarity", action="store_true",
         help="train nothing: measure anew which slides are familiar to --model and what others "
         "lose, on the DATASET that it was made with, with --negatives as other tissue")  # fmt: skip
@@ -192,9 +193,8 @@ def _measure_familiarity(options: argparse.Namespace) -> int:
     known = card.familiarity.calibration if card.familiarity else None
     if known is not None:
         print(
-            f"logits lose {known.slope:.2f} for each unit of ln(1 / score), at most "
-            f"{known.most:.2f} are given back"
-            + ("" if known.other_spread.size else "; without --negatives: nothing")
+            f"unfamiliar slides are raised by {known.most:.2f} * sqrt(1 - score) logits"
+            + ("" if known.other_spread.size else "; without --negatives: by nothing")
         )
     print(f"model folder {options.out}")
     return EXIT_DONE
@@ -233,7 +233,7 @@ def _extend(options: argparse.Namespace) -> int:
 
     card = find_model(options.model or DEFAULT_MODEL)
     if options.pieces:
-        card = add_pieces(card, options.dataset, options.out)
+        card = add_pieces(card, options.dataset, options.out, options.negatives)
     elif options.teacher is None:
         card = add_context(card, options.dataset, options.out)
     else:

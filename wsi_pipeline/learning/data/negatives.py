@@ -24,6 +24,11 @@ MIN_TISSUE: Final = 0.4
 """Share of a patch."""
 
 
+def negative_slides(folder: Path) -> list[Path]:
+    """Return the slides of a folder, searched recursively, sorted."""
+    return [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SLIDE_SUFFIXES]
+
+
 def read_negatives(
     folder: Path,
     patch_px: int,
@@ -59,7 +64,7 @@ def read_negatives(
     SlideError
         Where one cannot be read or states no µm/px.
     """
-    paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SLIDE_SUFFIXES]
+    paths = negative_slides(folder)
     names, parts = list[str](), list[RgbArray]()
     for number, path in enumerate(paths):
         patches = _patches(

@@ -197,9 +197,12 @@ def _slide_figures(record: Mapping[str, Any]) -> list[str]:
     figures = context.get("metrics") or {}
     if "refined" not in figures:
         return []
+    n_other = len(context.get("other_slides", ()))
     lines = [
         f"Each cell's logit refined by those of its neighbors; fitted on "
-        f"{len(context.get('slides', ()))} slides. On {figures.get('on', 'slides')}:",
+        f"{len(context.get('slides', ()))} slides"
+        f"{f' and {n_other} without IDC' if n_other else ''}. "
+        f"On {figures.get('on', 'slides')}:",
         "",
         "| cells of slides | AUC | balanced accuracy | Dice (F1) |",
         "|---|---|---|---|",
@@ -251,11 +254,11 @@ def _given_back(known: ShiftCalibration | None) -> list[str]:
     if known is None or not known.other_spread.size:
         return []
     return [
-        "On changed copies of the validation slides (re-stained, out of focus, sharpened, "
-        f"compressed) logits fall by {known.slope:.2f} for each unit of ln(1 / score). Unfamiliar "
-        f"slides are given that back, at most {known.most:.2f}, unless a linear discriminant of "
-        "how their patches spread takes them for other tissue. `logit_shift` in status.json says "
-        "how much it was.",
+        f"The logits of unfamiliar slides are raised by {known.most:.2f} * sqrt(1 - score), with "
+        "which maps of changed copies of the validation slides (re-stained, frozen, out of focus, "
+        "sharpened, compressed) have the largest balanced accuracy, unless a "
+        "linear discriminant of how their patches spread takes them for other tissue. "
+        "`logit_shift` in status.json says how much it was.",
     ]
 
 

@@ -30,8 +30,10 @@ from wsi_pipeline.slides import SlideSource
 
 logger = logging.getLogger(__name__)
 
-PENALTY: Final = 1e-3
+PENALTY: Final = 0.03
 """L2 on the weights: the rings are strongly correlated."""
+OTHER_SHARE: Final = 0.25
+"""Of the weight of all cells, those of other tissue: scattered false calls there must not join."""
 NOT_CLASSIFIED: Final = "cells not classified count as 0"
 
 
@@ -200,7 +202,9 @@ def leave_one_out(labelled: Sequence[LabelledMap]) -> list[FloatArray]:
     ]
 
 
-def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
+def fit_context(
+    labelled: Sequence[LabelledMap], other: Sequence[LabelledMap] = ()
+) -> ContextRefinement:
     """Fit the weights at the least cross-entropy, see `fit_logistic`.
 
     Returns
@@ -208,12 +212,15 @@ def fit_context(labelled: Sequence[LabelledMap]) -> ContextRefinement:
     ContextRefinement
         With threshold 0.5: choose one on validation slides.
     """
-    weights, bias = fit_logistic([item.features for item in labelled], labelled)
+    maps = [*labelled, *other]
+    weights, bias = fit_logistic([item.features for item in maps], labelled, other)
     return ContextRefinement(tuple(float(v) for v in weights), bias, 0.5)
 
 
 def fit_logistic(
-    features: Sequence[NDArray[np.float64]], labelled: Sequence[LabelledMap]
+    features: Sequence[NDArray[np.float64]],
+    labelled: Sequence[LabelledMap],
+    other: Sequence[LabelledMap] = (),
 ) -> tuple[NDArray[np.float64], float]:
     """Fit a logistic regression on features of cells.
 
@@ -223,23 +230,45 @@ def fit_logistic(
     Parameters
     ----------
     features : sequence of ndarray, shape (rows, cols, n)
-        One a slide, finite where a cell is classified.
+        One a slide, `labelled` first; finite where a cell is classified.
     labelled : sequence of LabelledMap
+    other : sequence of LabelledMap, optional
+        Slides without IDC, with `OTHER_SHARE` of the weight.
 
     Returns
     -------
     weights : ndarray of float64, shape (n,)
     bias : float
     """
-    use = [(item.truth > 0) & ~np.isnan(item.values) for item in labelled]
+    maps = [*labelled, *other]
+    use = [(item.truth > 0) & ~np.isnan(item.values) for item in maps]
     x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
-    y = np.concatenate([item.truth[u] == 2 for item, u in zip(labelled, use, strict=True)])
+    labels = [item.truth[u] == 2 for item, u in zip(maps, use, strict=True)]
+    shares = [1 - OTHER_SHARE if other else 1.0] * len(labelled) + [OTHER_SHARE] * len(other)
+    counts = [len(labelled)] * len(labelled) + [len(other)] * len(other)
     w = np.concatenate(
-        [of_either_label(item.truth[u] == 2) for item, u in zip(labelled, use, strict=True)]
+        [
+            share / count * _of_slide(y)
+            for share, count, y in zip(shares, counts, labels, strict=True)
+        ]
     )
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
-    return fit_weighted(x, y, w / w.sum(), PENALTY, start)
+    return fit_weighted(x, np.concatenate(labels), w / w.sum(), PENALTY, start)
+
+
+def _of_slide(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return weights of the cells of a slide, sum 1; either label counts the same."""
+    weights = of_either_label(labels)
+    return weights / max(weights.sum(), 1e-12)
+
+
+def classify_negative(card: ModelCard, path: Path) -> LabelledMap:
+    """Run a slide without any IDC without refinement."""
+    map_ = classify_slide(card, path)
+    logger.info("%s classified", path.name)
+    truth = np.ones(map_.values.shape, np.uint8)
+    return LabelledMap(path.stem, map_.values, truth, tissue=map_.tissue)
 
 
 def classify_truth(card: ModelCard, truth: SlideTruth) -> LabelledMap:

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from wsi_pipeline.classifier import ModelCard, load_classifier, logit
+from wsi_pipeline.classifier import ModelCard, load_classifier
 from wsi_pipeline.classifier.familiarity import FamiliarityReference
 from wsi_pipeline.errors import DatasetError, ModelError
 from wsi_pipeline.geometry import FloatArray
@@ -102,7 +102,7 @@ def add_familiarity(
         return card
     reference = reference_of(slides, features)
     copies = Copies.of(classifier, training, validation, negatives)
-    known = fit_shift(reference, copies, float(logit(np.array(card.threshold, np.float32))))
+    known = fit_shift(reference, copies, card.threshold, card.context)
     reference = replace(reference, calibration=known)
     record = {**reference.to_dict(), "slides": len(slides)}
     return extend_model(card, {"familiarity": record}, out)

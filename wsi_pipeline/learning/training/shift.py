@@ -8,10 +8,14 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from wsi_pipeline.classifier import PatchClassifier, logit
-from wsi_pipeline.classifier.familiarity import FamiliarityReference, ShiftCalibration, log_spread
+from wsi_pipeline.classifier import ContextRefinement, PatchClassifier, logit, sigmoid
+from wsi_pipeline.classifier.familiarity import (
+    FamiliarityReference,
+    ShiftCalibration,
+    far_share,
+    log_spread,
+)
 from wsi_pipeline.errors import StainError
 from wsi_pipeline.geometry import FloatArray, RgbArray
 from wsi_pipeline.learning.data.datasets import PatchDataset
@@ -21,7 +25,7 @@ from wsi_pipeline.learning.training.color_exchange import Look
 from wsi_pipeline.learning.training.logistic import fit_weighted
 
 PER_PATIENT: Final = 100
-"""Patches of a slide at most."""
+"""Patches of a slide at most, but all of a validation slide: its map is made of them."""
 N_COPIES: Final = {"training": 2, "validation": 8, "other": 6}
 """Changed copies of each slide, beside the slide as it is."""
 RECOLORED: Final = 0.5
@@ -34,13 +38,13 @@ MIN_OF_LABEL: Final = 5
 """Patches of either label from which a slide says what its logits lose."""
 TUMOR_SHARES: Final = (0.0, 0.02, 0.1, 0.3, 0.6)
 """Of a slide's patches: how much tumor it holds must not say how strange it is."""
-OTHER_SHARE: Final = 0.1
+OTHER_SHARE: Final = 0.2
 """Of the unfamiliar slides of a laboratory, those of other tissue: it is breast that is run."""
 PENALTY: Final = 0.003
 """L2 on the discriminant's weights of standardized features."""
 TINY: Final = 1e-9
-FARTHEST: Final = 0.98
-"""Quantile of the copies' distances beyond which no more is given back."""
+SHIFTS: Final = np.arange(0.0, 3.01, 0.05)
+"""Tried, in logits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +58,25 @@ class Copy:
     """float32, shape (patches, n)."""
     side: str
     """"training", "validation" or "other" tissue."""
+    changed: bool
+    cells: NDArray[np.int32] | None = None
+    """int32, shape (patches, 2): row and column of each patch on its slide; None = unknown."""
+
+    def called(
+        self, shift: float, threshold: float, context: ContextRefinement | None
+    ) -> NDArray[np.bool_]:
+        """Return which patches are called where so much is added to their logits.
+
+        By their neighbors too where these are known: it is maps that are looked at, and what is
+        added to a whole neighborhood weighs more there than in a patch alone.
+        """
+        probabilities = sigmoid(self.logits + np.float32(shift))
+        if context is None or self.cells is None:
+            return probabilities >= threshold
+        rows, cols = self.cells.T
+        values = np.full((rows.max() + 1, cols.max() + 1), np.nan, np.float32)
+        values[rows, cols] = probabilities
+        return context.refine(values)[rows, cols] >= context.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +132,7 @@ def _copies(
     looks: Sequence[Sequence[Look]],
     rng: np.random.Generator,
 ) -> Iterator[Copy]:
-    some = data.sample(PER_PATIENT, rng)
+    some = data.sample(0 if side == "validation" else PER_PATIENT, rng)
     for slide in np.unique(some.patients):
         mine = some.subset(some.patients == slide)
         own = _look(mine.images)
@@ -117,7 +140,20 @@ def _copies(
             patches = _changed(mine.images, own, looks, rng) if number else mine.images
             found, features = classifier.predict_features(patches)
             if features is not None:
-                yield Copy(str(slide), mine.labels, logit(found), features, side)
+                yield Copy(
+                    str(slide),
+                    mine.labels,
+                    logit(found),
+                    features,
+                    side,
+                    changed=number > 0,
+                    cells=_cells(mine),
+                )
+
+
+def _cells(data: PatchDataset) -> NDArray[np.int32] | None:
+    known = (data.positions >= 0).all()
+    return (data.positions[:, ::-1] - 1) // data.images.shape[1] if known else None
 
 
 def _changed(
@@ -137,36 +173,35 @@ def _changed(
 
 
 def fit_shift(
-    reference: FamiliarityReference, copies: Copies, threshold_logit: float
+    reference: FamiliarityReference,
+    copies: Copies,
+    threshold: float,
+    context: ContextRefinement | None = None,
 ) -> ShiftCalibration:
-    """Fit what logits lose with distance, and the discriminant of other tissue.
+    """Fit how far unfamiliar slides are raised, and the discriminant of other tissue.
 
-    Both labels of each copy of a validation slide count the same. The loss at the least
-    cross-entropy is a constant, which is left where it is as the model's threshold holds for
-    familiar slides, and a part in proportion to ln(1 / score).
+    Of the changed copies of the validation slides that are unfamiliar, all cells together reach the
+    largest balanced accuracy: how much tumor an unfamiliar slide holds is not known, so either
+    error counts the same.
 
     Parameters
     ----------
     reference : FamiliarityReference
     copies : Copies
-    threshold_logit : float
-        Of the model's threshold, from which losses are measured.
+    threshold : float
+        Probability from which a patch alone is called.
+    context : ContextRefinement, optional
+        How the model refines maps.
     """
     rng = np.random.default_rng(11)
     judged = [
-        (copy, far)
+        (copy, known.score)
         for copy in copies.on("validation")
         if min(copy.labels.sum(), (copy.labels == 0).sum()) >= MIN_OF_LABEL
-        if (far := _far(reference, _as_a_slide(copy, rng))) is not None
+        if (known := reference.judge(_as_a_slide(copy, rng))) is not None
     ]
-    distances = np.array([far for _, far in judged])
-    if not (distances > 0).any():  # none of them is unfamiliar: nothing can be measured
-        slope, most = 0.0, 0.0
-    else:
-        slope = _slope([copy for copy, _ in judged], distances, threshold_logit)
-        most = slope * float(np.quantile(distances[distances > 0], FARTHEST))
     weights, bias = _discriminant(copies, rng)
-    return ShiftCalibration(slope, most, weights, bias)
+    return ShiftCalibration(_most(judged, threshold, context), weights, bias)
 
 
 def _as_a_slide(copy: Copy, rng: np.random.Generator) -> FloatArray:
@@ -177,25 +212,22 @@ def _as_a_slide(copy: Copy, rng: np.random.Generator) -> FloatArray:
     return copy.features[np.concatenate([others, rng.permutation(tumor)[:n_tumor]])]
 
 
-def _far(reference: FamiliarityReference, features: FloatArray) -> float | None:
-    """Return ln(1 / score) of a slide, 0 where it is familiar; None of too few patches."""
-    known = reference.judge(features)
-    return None if known is None else max(0.0, float(np.log(1 / known.score)))
+def _most(
+    judged: Sequence[tuple[Copy, float]], threshold: float, context: ContextRefinement | None
+) -> float:
+    """Return the shift of the largest balanced accuracy; 0 where no copy is unfamiliar."""
+    unfamiliar = [(copy, far_share(score)) for copy, score in judged if copy.changed and score < 1]
+    if not unfamiliar:
+        return 0.0
+    labels = np.concatenate([copy.labels for copy, _ in unfamiliar]) > 0
 
-
-def _slope(copies: list[Copy], distances: NDArray[np.float64], threshold_logit: float) -> float:
-    signs = [np.where(copy.labels > 0, 1.0, -1.0) for copy in copies]
-    weights = [np.where(s > 0, 1 / (s > 0).sum(), 1 / (s < 0).sum()) for s in signs]
-    margins = [copy.logits - threshold_logit for copy in copies]
-
-    def loss(parameters: NDArray[np.float64]) -> float:
-        constant, slope = parameters
-        return sum(
-            float(np.sum(w * np.logaddexp(0, -s * (m + constant + slope * far))))
-            for w, s, m, far in zip(weights, signs, margins, distances, strict=True)
+    def balanced_accuracy(most: float) -> float:
+        called = np.concatenate(
+            [copy.called(most * share, threshold, context) for copy, share in unfamiliar]
         )
+        return float(called[labels].mean() + (~called[~labels]).mean()) / 2
 
-    return max(0.0, float(minimize(loss, [0.0, 0.0], method="Nelder-Mead").x[1]))
+    return float(max(SHIFTS, key=balanced_accuracy))
 
 
 def _discriminant(copies: Copies, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:

@@ -17,6 +17,7 @@ from wsi_pipeline.classifier import ContextRefinement, ModelCard
 from wsi_pipeline.classifier.context import N_FEATURES, AloneCalibration, ring_features
 from wsi_pipeline.errors import DatasetError
 from wsi_pipeline.geometry import FloatArray
+from wsi_pipeline.learning.data.negatives import negative_slides
 from wsi_pipeline.learning.data.pieces import (
     CORES,
     IDC,
@@ -32,6 +33,7 @@ from wsi_pipeline.learning.training.context import (
     NOT_CLASSIFIED,
     PENALTY,
     LabelledMap,
+    classify_negative,
     classify_slide,
     classify_truth,
     fit_context,
@@ -61,13 +63,16 @@ class PiecesMap:
     mount: Mount
 
 
-def add_pieces(card: ModelCard, slides: Path, out: Path) -> ModelCard:
+def add_pieces(
+    card: ModelCard, slides: Path, out: Path, negatives: Path | None = None
+) -> ModelCard:
     """Fit the refinement by neighbors, and how cells without any are judged; write a model folder.
 
-    The weights are fitted on the training slides, the judgement of cells alone on pieces cut from
-    these. The network is surer on slides it was trained on than it will be on others, so the
-    threshold comes from the validation slides, whole, and the shift of cells alone from cores cut
-    from these: as many of IDC called as can be while at most `MOST_CALLED` of others are.
+    The weights are fitted on the training slides and on slides without IDC, where there are any;
+    the judgement of cells alone on pieces cut from the training slides. The network is surer on
+    slides it was trained on than it will be on others, so the threshold comes from the validation
+    slides, whole, and the shift of cells alone from cores cut from these: as many of IDC called as
+    can be while at most `MOST_CALLED` of others are.
 
     Parameters
     ----------
@@ -78,6 +83,8 @@ def add_pieces(card: ModelCard, slides: Path, out: Path) -> ModelCard:
         validation patients are used.
     out : Path
         Model folder to write; may be the model's own.
+    negatives : Path, optional
+        Folder of slides without any IDC.
 
     Raises
     ------
@@ -85,7 +92,11 @@ def add_pieces(card: ModelCard, slides: Path, out: Path) -> ModelCard:
         Where there is no slide of the training or of the validation patients.
     """
     training, validation = _sides(card, slides)
-    neighbors = fit_context([classify_truth(card, truth) for truth in training])
+    other = [] if negatives is None else negative_slides(negatives)
+    neighbors = fit_context(
+        [classify_truth(card, truth) for truth in training],
+        [classify_negative(card, path) for path in other],
+    )
     judged = [classify_truth(card, truth) for truth in validation]
     neighbors, _ = _judge(neighbors, judged, card)
     pieces = [item for k, truth in enumerate(training) for item in classify_pieces(card, truth, k)]
@@ -100,6 +111,7 @@ def add_pieces(card: ModelCard, slides: Path, out: Path) -> ModelCard:
         **context.to_dict(),
         "slides": [truth.slide_id for truth in training],
         "validation_slides": [truth.slide_id for truth in validation],
+        "other_slides": [path.stem for path in other],
         "pieces": int(sum(item.mount.piece_of_cell.max() + 1 for item in pieces)),
         "metrics": {
             "on": f"validation slides, which chose the threshold; {NOT_CLASSIFIED}",
