@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from wsi_pipeline import make_demo_slide, run_slide
+from wsi_pipeline.web import vendor
 
 PICTURES = Path(__file__).with_name("pictures")
 OVERLAY_PX = 1100  # its width
@@ -32,6 +33,8 @@ def main() -> None:
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not chromium:
         raise SystemExit("There is no chromium: apt install chromium, or set CHROMIUM")
+    if not vendor.FOLDER.is_dir():
+        raise SystemExit("The viewer is not installed: python -m wsi_pipeline.web.vendor")
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         slide, out = Path(folder, "synthetic.tif"), Path(folder, "run")

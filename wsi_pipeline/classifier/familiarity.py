@@ -216,8 +216,8 @@ class FamiliarityReference:
             return 0.0, ["it looks like another tissue or a stain other than H&E"]
         shift = round(known.most * far_share(score), 4)
         return shift, [
-            "it looks like another stain, light or focus: the logits of its patches were raised by "
-            f"{shift:.2f}, with which changed copies of the archive's slides are called best"
+            "it looks like another stain, light or focus: its probabilities were raised by "
+            f"{shift:.2f} in log-odds, as slides of the archive need it that were changed as much"
         ]
 
     def distance(self, features: FloatArray) -> float:
