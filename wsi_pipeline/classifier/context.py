@@ -62,9 +62,9 @@ class ContextRefinement:
     """A logistic regression on a cell's logit and on mean and largest evidence of the rings around.
 
     Ring k holds the cells at Chebyshev distance k in steps of the patch side, of the same piece of
-    tissue alone, each by its share on tissue. A neighbor's evidence is -ln(1 - p), whose sum over
-    neighbors is how unlikely it is that none of them holds tumor (noisy-or, Pearl 1988): one that
-    is surely free of tumor counts 0 and takes nothing away, so that a small focus in much stroma is
+    tissue alone, each by its share on tissue. A neighbor's evidence is -ln(1 - p); their sum
+    says how improbable it is that none of them holds tumor (noisy-or, Pearl 1988). One that is
+    surely free of tumor counts 0 and takes nothing away, so that a small focus in much stroma is
     not averaged away.
     """
 

@@ -92,8 +92,8 @@ def frozen(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
 
     References
     ----------
-    Chan, "Artifacts in histopathology", J Oral Maxillofac Pathol 18, 2014, S111: ice leaves clefts
-    and vacuoles between and in cells.
+    Taqi et al., "A review of artifacts in histopathology", J Oral Maxillofac Pathol 22, 2018, 279.
+    The ranges are guesses: no frozen section was measured for them.
     """
     thickness, share, sigma_px, depth = (
         float(rng.uniform(*bounds)) for bounds in (THICKNESS, CLEFTS, CLEFT_PX, CLEFT_DEPTH)
