@@ -12,7 +12,9 @@ from wsi_pipeline.execution.cluster import WorkerSelector
 def gpu_worker_selector(client: Any) -> WorkerSelector:
     """Return where slides and blocks run: on workers without a GPU, where there are some.
 
-    Without such readers the workers with a GPU do everything themselves.
+    Without such readers the workers with a GPU do everything themselves. Beside them Dask may still
+    move one that waits to a worker with a GPU that has nothing to do (work stealing): harmless, as
+    that one classifies its own.
     """
 
     def select() -> Mapping[str, Any]:
