@@ -83,8 +83,7 @@ def restained(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
     turned[:2] += rng.normal(0, STAIN_TURN, (2, 3))
     turned[:2] /= np.linalg.norm(turned[:2], axis=1, keepdims=True)
     scale = np.exp(rng.uniform(-STAIN_STRENGTH, STAIN_STRENGTH, (3, 1)))
-    density = -np.log((patches + 1.0) / 256.0) @ np.linalg.inv(stains) @ (scale * turned)
-    return levels(256.0 * np.exp(-density) - 1.0)
+    return _of_density(_density(patches) @ np.linalg.inv(stains) @ (scale * turned))
 
 
 def frozen(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
@@ -104,8 +103,7 @@ def frozen(patches: RgbArray, rng: np.random.Generator) -> RgbArray:
     torn = ndimage.gaussian_filter(
         (noise > np.quantile(noise, 1 - share)).astype(float), (0, 0.5, 0.5)
     )
-    density = -np.log((patches + 1.0) / 256.0) * thickness * (1 - depth * torn[..., None])
-    return levels(256.0 * np.exp(-density) - 1.0)
+    return _of_density(_density(patches) * thickness * (1 - depth * torn[..., None]))
 
 
 def blurred(sigma_px: float, patches: RgbArray) -> RgbArray:
@@ -138,6 +136,15 @@ def _jpeg(quality: int, subsampling: str, patches: RgbArray) -> RgbArray:
     with Image.open(buffer, formats=["JPEG"]) as picture:
         back = np.asarray(picture).reshape(sheet.shape)
     return np.ascontiguousarray(back[:, before : before + side, before : before + side])
+
+
+def _density(patches: RgbArray) -> NDArray[np.float64]:
+    """Return the optical density, finite in black too, as training's layers have it."""
+    return np.asarray(-np.log((patches + 1.0) / 256.0), np.float64)
+
+
+def _of_density(density: NDArray[np.float64]) -> RgbArray:
+    return levels(256.0 * np.exp(-density) - 1.0)
 
 
 def levels(values: NDArray[np.floating[Any]]) -> RgbArray:

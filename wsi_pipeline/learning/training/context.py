@@ -244,23 +244,15 @@ def fit_logistic(
     use = [(item.truth > 0) & ~np.isnan(item.values) for item in maps]
     x = np.concatenate([map_[u] for map_, u in zip(features, use, strict=True)])
     labels = [item.truth[u] == 2 for item, u in zip(maps, use, strict=True)]
-    shares = [1 - OTHER_SHARE if other else 1.0] * len(labelled) + [OTHER_SHARE] * len(other)
-    counts = [len(labelled)] * len(labelled) + [len(other)] * len(other)
+    own_share = 1 - OTHER_SHARE if other else 1.0
+    weights = [own_share / len(labelled)] * len(labelled)
+    weights += [OTHER_SHARE / len(other) for _ in other]
     w = np.concatenate(
-        [
-            share / count * _of_slide(y)
-            for share, count, y in zip(shares, counts, labels, strict=True)
-        ]
+        [weight * of_either_label(y) for weight, y in zip(weights, labels, strict=True)]
     )
     start = np.zeros(x.shape[1] + 1)
     start[0] = 1.0
     return fit_weighted(x, np.concatenate(labels), w / w.sum(), PENALTY, start)
-
-
-def _of_slide(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return weights of the cells of a slide, sum 1; either label counts the same."""
-    weights = of_either_label(labels)
-    return weights / max(weights.sum(), 1e-12)
 
 
 def classify_negative(card: ModelCard, path: Path) -> LabelledMap:

@@ -9,8 +9,9 @@ from scipy.special import expit
 
 
 def of_either_label(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return weights with which the rows of either label count one half."""
-    return np.where(labels, 0.5 / max(1, labels.sum()), 0.5 / max(1, (~labels).sum()))
+    """Return weights of rows, sum 1: of the labels that occur, each counts the same."""
+    counts = np.bincount(labels, minlength=2)
+    return 1.0 / (np.count_nonzero(counts) * counts[labels.astype(np.intp)])
 
 
 def fit_weighted(

@@ -22,7 +22,7 @@ from wsi_pipeline.learning.data.datasets import PatchDataset
 from wsi_pipeline.learning.data.normalization import PATIENT_PATCHES
 from wsi_pipeline.learning.training.changed_copies import changed_copy
 from wsi_pipeline.learning.training.color_exchange import Look
-from wsi_pipeline.learning.training.logistic import fit_weighted
+from wsi_pipeline.learning.training.logistic import fit_weighted, of_either_label
 
 PER_PATIENT: Final = 100
 """Patches of a slide at most, but all of a validation slide: its map is made of them."""
@@ -244,8 +244,8 @@ def _discriminant(copies: Copies, rng: np.random.Generator) -> tuple[NDArray[np.
     x = np.stack([*other, *own])
     center, scale = x.mean(0), x.std(0) + TINY
     is_other = np.arange(len(x)) < len(other)
-    of_kind = np.where(is_other, 0.5 / len(other), 0.5 / len(own))
-    direction, bias = fit_weighted((x - center) / scale, is_other, of_kind, PENALTY)
+    weights = of_either_label(is_other)
+    direction, bias = fit_weighted((x - center) / scale, is_other, weights, PENALTY)
     direction /= scale
     odds = OTHER_SHARE / (1 - OTHER_SHARE)
     return direction, bias - float(center @ direction) + float(np.log(odds))
